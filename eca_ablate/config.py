@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from eca_ablate.errors import ConfigError, one_of
@@ -20,7 +20,15 @@ SEMANTICS = 1
 
 DataName = Literal["digits", "cifar10", "cifar100", "tiny_imagenet", "imagenette", "imagefolder"]
 BackboneName = Literal[
-    "resnet20", "resnet32", "resnet56", "resnet110", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"
+    "resnet20",
+    "resnet32",
+    "resnet56",
+    "resnet110",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
 ]
 CIFAR_BACKBONES = ("resnet20", "resnet32", "resnet56", "resnet110")
 
@@ -46,6 +54,13 @@ def _require(holds: bool, path: str, message: str) -> None:
         raise ConfigError(path, message)
 
 
+def _as_floats(config: Any) -> None:
+    """Make 1 and 1.0 the same value, and so the same key, in every field declared `float`."""
+    for item in fields(config):
+        if item.type == "float":
+            object.__setattr__(config, item.name, float(getattr(config, item.name)))
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """Which images, and how they are split.
@@ -69,15 +84,28 @@ class DataConfig:
     stream: bool = False
 
     def __post_init__(self) -> None:
-        _require(self.name in get_args(DataName), "data.name", one_of("data set", self.name, get_args(DataName)))
+        _as_floats(self)
+        _require(
+            self.name in get_args(DataName), "data.name", one_of("data set", self.name, get_args(DataName))
+        )
         if self.name == "imagefolder":
             _require(
-                bool(self.root), "data.root", "`imagefolder` needs the folder of the images: `--data.root DIR`"
+                bool(self.root),
+                "data.root",
+                "`imagefolder` needs the folder of the images: `--data.root DIR`",
             )
         else:
-            _require(self.root is None, "data.root", f"only `imagefolder` takes a folder, but data.name is `{self.name}`")
+            _require(
+                self.root is None,
+                "data.root",
+                f"only `imagefolder` takes a folder, but data.name is `{self.name}`",
+            )
         size = self.image_size
-        _require(size is None or 8 <= size <= 1024, "data.image_size", f"must be within 8 to 1024 pixels, but got {size}")
+        _require(
+            size is None or 8 <= size <= 1024,
+            "data.image_size",
+            f"must be within 8 to 1024 pixels, but got {size}",
+        )
         _require(
             self.classes is None or len(set(self.classes)) >= 2,
             "data.classes",
@@ -114,10 +142,13 @@ class BackboneConfig:
     width: float = 1.0
 
     def __post_init__(self) -> None:
+        _as_floats(self)
         names = get_args(BackboneName)
         _require(self.name in names, "backbone.name", one_of("backbone", self.name, names))
         _require(
-            self.stem in (None, "imagenet", "cifar"), "backbone.stem", one_of("stem", self.stem, ["imagenet", "cifar"])
+            self.stem in (None, "imagenet", "cifar"),
+            "backbone.stem",
+            one_of("stem", self.stem, ["imagenet", "cifar"]),
         )
         if self.name in CIFAR_BACKBONES:
             _require(
@@ -137,7 +168,6 @@ class BackboneConfig:
                 "backbone.width",
                 f"only the CIFAR ResNets ({', '.join(CIFAR_BACKBONES)}) have a width, but got {self.width} for `{self.name}`",
             )
-        object.__setattr__(self, "width", float(self.width))
 
     def resolve(self) -> BackboneConfig:
         """Fill in the stem."""
@@ -184,6 +214,7 @@ class Recipe:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
     def __post_init__(self) -> None:
+        _as_floats(self)
         for name, least in (("epochs", 1), ("batch_size", 1), ("step_epochs", 1)):
             value = getattr(self, name)
             _require(value >= least, f"recipe.{name}", f"`{name} >= {least}` must hold, but got {value}")
@@ -242,7 +273,9 @@ class Experiment:
         else:
             _require(len(self.seeds) > 0, "seeds", "at least one seed is needed, but got an empty list")
             _require(
-                len(set(self.seeds)) == len(self.seeds), "seeds", f"each seed counts once, but got {self.seeds}"
+                len(set(self.seeds)) == len(self.seeds),
+                "seeds",
+                f"each seed counts once, but got {self.seeds}",
             )
             _require(min(self.seeds) >= 0, "seeds", f"seeds are whole numbers from 0, but got {self.seeds}")
         if isinstance(self.heads, str):

@@ -26,9 +26,7 @@ RELEASED: Mapping[str, tuple[int, ...]] = MappingProxyType(
 )
 
 
-def adaptive_kernel_size(
-    channels: int, gamma: float = 2, b: float = 1, rounding: Rounding = "code"
-) -> int:
+def adaptive_kernel_size(channels: int, gamma: float = 2, b: float = 1, rounding: Rounding = "code") -> int:
     """Return the odd kernel size that ECA gives to a map with this many channels.
 
     With t = (log2(C) + b) / γ, the paper asks for "the nearest odd number" to |t| and leaves open what happens
