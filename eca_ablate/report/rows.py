@@ -1,0 +1,185 @@
+"""Reading and writing `runs.csv`. A damaged row is left out with a warning; the good ones stay readable."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from eca_ablate.errors import UserError, one_of
+from eca_ablate.report.cells import check_row, further_labels, parse, to_text
+from eca_ablate.report.columns import COLUMNS, REQUIRED
+from eca_ablate.report.files import write_atomically
+
+FILE = "runs.csv"
+_DTYPES = {"integer": "Int64", "number": "float64", "percent": "float64", "text": "object", "json": "object"}
+csv.field_size_limit(2**24)  # `blocks` of a deep network is longer than the 128 KiB that csv allows by default
+
+
+class RowsWarning(UserWarning):
+    """Something in a `runs.csv` that was left out or left empty; the message names file, line and reason."""
+
+
+def write_rows(folder: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write `runs.csv` in one step: the same rows give the same bytes, in whatever order they come.
+
+    Args:
+        folder: of the results; made if need be.
+        rows: one mapping a run, by the names of `COLUMNS`. JSON columns take the value or its text; `None` and NaN
+            become empty cells.
+
+    Raises:
+        UserError: for an unknown or missing column, a value that could not be read back, or a run given twice.
+    """
+    lines: dict[str, tuple[tuple[float, int, str], list[str]]] = {}
+    for index, row in enumerate(rows):
+        where = f"rows[{index}]"
+        for name in row:
+            if name not in COLUMNS:
+                raise UserError(f"{where}: {one_of('column', name, COLUMNS)}")
+        texts = {name: to_text(row.get(name)) for name in COLUMNS}
+        try:
+            values = {name: parse(name, text) for name, text in texts.items()}
+            check_row(values)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from None
+        key = values["key"]
+        if key in lines:
+            raise UserError(f"{where}: each run counts once, but key {key} comes twice")
+        position = float("inf") if values["row"] is None else values["row"]
+        lines[key] = ((position, values["seed"], key), list(texts.values()))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(cells for _, cells in sorted(lines.values()))
+    write_atomically(Path(folder) / FILE, text.getvalue())
+
+
+def load(folder: str | Path) -> pd.DataFrame:
+    """Return the rows of `runs.csv`, a shared run once under each of its labels, in the experiment's order.
+
+    The column `shared` is true where a row repeats a run under a further label. Texts and JSON are strings, whole
+    numbers `Int64`, numbers `float64`; what is missing is `<NA>`, NaN or an empty string.
+
+    Warns:
+        RowsWarning: for each row that cannot be used (it is left out), each column unknown (kept) or missing (left
+            empty).
+
+    Raises:
+        UserError: if the file is absent, unreadable or empty, or lacks one of `REQUIRED`.
+    """
+    path = Path(folder) / FILE
+    records = _records(path)
+    try:
+        _, header = next(records)
+    except StopIteration:
+        raise UserError(f"{path}: the first line must name the columns, but the file is empty") from None
+    _check_header(path, header)
+    runs: list[dict[str, Any]] = []
+    seen: dict[str, int] = {}
+    cells: dict[tuple[str, int], int] = {}
+    for line, record in records:
+        try:
+            run = _read(header, record)
+            if run["key"] in seen:
+                raise ValueError(f"run {run['key']} stands in line {seen[run['key']]} already")
+            faces = _faces(run)
+            for face in faces:
+                cell = (face["label"], face["seed"])
+                if cell in cells:
+                    raise ValueError(f"seed {cell[1]} of {cell[0]!r} stands in line {cells[cell]} already")
+        except ValueError as error:
+            _warn(f"{path}, line {line}: {error}; the row is left out")
+            continue
+        seen[run["key"]] = line
+        cells.update({(face["label"], face["seed"]): line for face in faces})
+        runs.extend(faces)
+    return _frame(runs, [*COLUMNS, *(name for name in header if name not in COLUMNS)])
+
+
+def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, cells); a line that csv cannot read gives no cells, and reading goes on after it."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); `eca-ablate run` writes it into its results folder"
+        ) from None
+    lines = list(io.StringIO(text, newline=""))
+    at, width = 0, None
+    while at < len(lines):
+        if not lines[at].strip():
+            at += 1
+            continue
+        reader = csv.reader(itertools.islice(lines, at, None), strict=True)
+        try:
+            record = next(reader)
+            used = reader.line_num
+        except csv.Error:
+            record, used = [], 1
+        width = width or len(record)
+        if used > 1 and len(record) != width:  # a quote that does not close must not swallow the lines below it
+            record, used = [], 1
+        yield at + 1, record
+        at += used
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    missing = [name for name in REQUIRED if name not in header]
+    if missing:
+        raise UserError(
+            f"{path}, line 1: the columns {', '.join(REQUIRED)} are needed, but {', '.join(missing)} is missing"
+        )
+    if len(set(header)) < len(header):
+        twice = sorted({name for name in header if header.count(name) > 1})
+        raise UserError(f"{path}, line 1: each column stands once, but {', '.join(map(ascii, twice))} comes twice")
+    absent = [name for name in COLUMNS if name not in header]
+    if absent:
+        _warn(f"{path}, line 1: {', '.join(absent)} missing; left empty")
+    unknown = [name for name in header if name not in COLUMNS]
+    if unknown:
+        _warn(f"{path}, line 1: unknown column {', '.join(map(ascii, unknown))}; kept as text")
+
+
+def _read(header: list[str], record: list[str]) -> dict[str, Any]:
+    if not record:
+        raise ValueError("the quotes do not close")
+    if len(record) != len(header):
+        raise ValueError(f"{len(header)} cells are needed, but got {len(record)}: cut off while it was written?")
+    if any("\udc80" <= char <= "\udcff" for text in record for char in text):
+        raise ValueError("it is not UTF-8")
+    run = {name: parse(name, text) for name, text in zip(header, record, strict=True)}
+    check_row(run)
+    return run
+
+
+def _faces(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the run under its own label and under each further one."""
+    first = {**run, "shared": False}
+    return [first, *({**run, **other, "shared": True} for other in further_labels(run.get("shared_with") or ""))]
+
+
+def _frame(runs: list[dict[str, Any]], names: list[str]) -> pd.DataFrame:
+    order: dict[str, float] = {}  # a label without a position comes after those that have one
+    for run in runs:
+        at = run.get("row")
+        order.setdefault(run["label"], len(runs) * 2.0**63 if at is None else float(at))
+    runs = sorted(runs, key=lambda run: order[run["label"]])
+    frame = pd.DataFrame(index=pd.RangeIndex(len(runs)))
+    for name in names:
+        kind = COLUMNS[name].kind if name in COLUMNS else "text"
+        blank = "" if kind in ("text", "json") else None
+        values = [run.get(name, blank) for run in runs]
+        frame[name] = pd.Series(values, index=frame.index, dtype=_DTYPES[kind])
+    frame["shared"] = pd.Series([run["shared"] for run in runs], index=frame.index, dtype=bool)
+    return frame
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, RowsWarning, stacklevel=3)

@@ -1,0 +1,154 @@
+"""The result table in Markdown (also for a terminal), CSV and LaTeX."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import Path
+
+import pandas as pd
+
+from eca_ablate.errors import UserError
+from eca_ablate.report.files import write_atomically
+from eca_ablate.report.latex import latex_table
+from eca_ablate.report.notes import SAME, provenance, reading_notes
+from eca_ablate.report.rows import FILE, load
+from eca_ablate.report.summary import summarise
+
+HEADER = (
+    "Method",
+    "k",
+    "Head weights",
+    "Per block",
+    "Weights",
+    "MACs",
+    "n",
+    "Top-1 (%)",
+    "Top-5 (%)",
+    "Paper top-1",
+    "Paper top-5",
+)
+_LEFT = ("Method",)
+_NONE = "–"
+
+
+def write_tables(folder: str | Path, command: str = "") -> Path:
+    """Write `table.md`, `table.csv` and `table.tex` beside the `runs.csv` of a folder.
+
+    Args:
+        folder: of the results.
+        command: that made them, for the table's footer.
+
+    Returns:
+        The path of `table.md`, which reads well in a terminal too.
+
+    Raises:
+        UserError: if `runs.csv` cannot be used or has no run.
+    """
+    folder = Path(folder)
+    rows = load(folder)
+    if rows.empty:
+        raise UserError(f"{folder / FILE}: a table needs at least one run, but there is none yet")
+    summary = summarise(rows)
+    write_atomically(folder / "table.csv", render_csv(summary))
+    write_atomically(folder / "table.tex", render_latex(summary, rows, command))
+    write_atomically(folder / "table.md", render_markdown(summary, rows, command))
+    return folder / "table.md"
+
+
+def render_markdown(summary: pd.DataFrame, rows: pd.DataFrame, command: str = "") -> str:
+    """Return the table and its notes; the columns are padded, so that the text can be read unrendered."""
+    lines = [[escape_markdown(cell) for cell in line] for line in body(summary)]
+    widths = [max(3, *map(_width, column)) for column in zip(HEADER, *lines, strict=True)]
+
+    def join(cells: list[str]) -> str:
+        padded = []
+        for name, cell, width in zip(HEADER, cells, widths, strict=True):
+            space = " " * (width - _width(cell))
+            padded.append(cell + space if name in _LEFT else space + cell)
+        return f"| {' | '.join(padded)} |"
+
+    rule = [
+        ":" + "-" * (width - 1) if name in _LEFT else "-" * (width - 1) + ":"
+        for name, width in zip(HEADER, widths, strict=True)
+    ]
+    table = [join(list(HEADER)), join(rule), *(join(line) for line in lines)]
+    notes = [f"- {escape_markdown(note)}" for note in reading_notes(summary, rows)]
+    facts = [f"- {escape_markdown(fact)}" for fact in provenance(rows, command)]
+    return "\n".join([*table, "", "How to read it:", "", *notes, "", "Where it comes from:", "", *facts, ""])
+
+
+def render_csv(summary: pd.DataFrame) -> str:
+    """Return the summary as it is: plain integers, every digit, nothing marked or rounded."""
+    return summary.to_csv(index=False, lineterminator="\n")
+
+
+def render_latex(summary: pd.DataFrame, rows: pd.DataFrame, command: str = "") -> str:
+    r"""Return a `table` environment for `\input`, with booktabs rules and the same notes."""
+    experiment = str(rows["experiment"].iloc[0]) if len(rows) else ""
+    return latex_table(body(summary), experiment, reading_notes(summary, rows), provenance(rows, command))
+
+
+def body(summary: pd.DataFrame) -> list[list[str]]:
+    """Return the cells under `HEADER` as plain text, not yet escaped."""
+    lines = []
+    for row in summary.to_dict("records"):
+        label = f"{row['label']} = {row['same_as']} {SAME}" if row["same_as"] else str(row["label"])
+        lines.append(
+            [
+                label,
+                _kernel(str(row["kernel_sizes"])),
+                _count(row["head_weights"]),
+                str(row["formula"]) or _NONE,
+                _count(row["weights"]),
+                _macs(row["macs"]),
+                str(row["n"]),
+                _spread(row["test_top1_mean"], row["test_top1_std"]),
+                _spread(row["test_top5_mean"], row["test_top5_std"]),
+                _NONE if pd.isna(row["paper_top1"]) else f"{row['paper_top1']:.2f}",
+                _NONE if pd.isna(row["paper_top5"]) else f"{row['paper_top5']:.2f}",
+            ]
+        )
+    return lines
+
+
+def escape_markdown(text: str) -> str:
+    """Make a user's text show as written: no markup, no HTML, no second line, no control characters."""
+    text = "".join(char if char.isprintable() else " " for char in text)
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = re.sub(r"([\\`*\[\]|~])", r"\\\1", text)
+    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)  # inside a word an underscore is no markup
+
+
+def _kernel(sizes: str) -> str:
+    distinct = set(sizes.split("-"))
+    return (distinct.pop() if len(distinct) == 1 else sizes) or _NONE
+
+
+def _count(value: int) -> str:
+    return _NONE if pd.isna(value) else f"{value:,}"
+
+
+def _macs(value: int) -> str:
+    """Return three significant digits and a decimal prefix."""
+    if pd.isna(value):
+        return _NONE
+    for prefix, unit in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= 0.9995 * unit:
+            share = value / unit
+            digits = 2 if share < 9.995 else 1 if share < 99.95 else 0
+            return f"{share:.{digits}f} {prefix}"
+    return str(value)
+
+
+def _spread(mean: float, std: float) -> str:
+    if pd.isna(mean):
+        return _NONE
+    return f"{mean:.2f}" if pd.isna(std) else f"{mean:.2f} ± {std:.2f}"
+
+
+def _width(text: str) -> int:
+    """Return the columns that a text takes up in a terminal."""
+    marks = ("Mn", "Me", "Cf")
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    return len(text) + wide - sum(unicodedata.category(char) in marks for char in text)
