@@ -74,7 +74,7 @@ def latex_table(cells: list[list[str]], experiment: str, notes: list[str], facts
             r"  \centering",
             f"  \\caption{{Results{name} on the test set. Mean $\\pm$ standard deviation over n seeds.}}",
             f"  \\label{{tab:{slug}}}",
-            r"  \scriptsize",
+            r"  \par\medskip\scriptsize",
             r"  \setlength{\tabcolsep}{2.5pt}",
             r"  \begin{tabular}{@{}lrrrrrrrrrr@{}}",
             r"    \toprule",

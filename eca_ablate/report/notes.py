@@ -16,11 +16,13 @@ _VERSIONS = ("python", "torch", "torchvision", "lightning", "torchmetrics", "opt
 
 def reading_notes(summary: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
     """Return what a reader must know before comparing two rows."""
-    notes = []
-    if (summary["same_as"] != "").any():
+    notes = ["Top-1 and top-5 are on the test set, after the last epoch."]
+    same = summary[summary["same_as"] != ""]
+    if len(same):
+        pairs = ", ".join(f"{a} = {b}" for a, b in zip(same["label"], same["same_as"], strict=True))
         notes.append(
-            f"{SAME} same network: resolved to the same head in every block (for ECA, the same k). "
-            "The runs are shared and it is no comparison."
+            f"{SAME} same network: {pairs}. Resolved to the same head in every block (for ECA, the same k); "
+            "the runs are shared and it is no comparison."
         )
     if (summary["n"] > 1).any():
         notes.append("± is the sample standard deviation over the seeds, no confidence interval.")
@@ -139,7 +141,7 @@ def _recipe(epochs: int | None, text: str | None) -> str:
         value = recipe.get(name)
         if value in (None, "") or (value == 0 and name in ("warmup_epochs", "label_smoothing")):
             continue
-        shown = f"{value:g}" if isinstance(value, int | float) else str(value)
+        shown = f"{value:g}" if isinstance(value, float) else str(value)
         nesterov = " (Nesterov)" if name == "momentum" and recipe.get("nesterov") else ""
         parts.append(words.format(shown) + nesterov)
     if recipe.get("flip") is not None:

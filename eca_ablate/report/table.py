@@ -86,14 +86,23 @@ def render_csv(summary: pd.DataFrame) -> str:
 def render_latex(summary: pd.DataFrame, rows: pd.DataFrame, command: str = "") -> str:
     r"""Return a `table` environment for `\input`, with booktabs rules and the same notes."""
     experiment = str(rows["experiment"].iloc[0]) if len(rows) else ""
-    return latex_table(body(summary), experiment, reading_notes(summary, rows), provenance(rows, command))
+    return latex_table(
+        body(summary, spelt_out=False), experiment, reading_notes(summary, rows), provenance(rows, command)
+    )
 
 
-def body(summary: pd.DataFrame) -> list[list[str]]:
-    """Return the cells under `HEADER` as plain text, not yet escaped."""
+def body(summary: pd.DataFrame, spelt_out: bool = True) -> list[list[str]]:
+    """Return the cells under `HEADER` as plain text, not yet escaped.
+
+    Args:
+        summary: what `summarise` returned.
+        spelt_out: name the other row beside a label with the same network, and not only in the note.
+    """
     lines = []
     for row in summary.to_dict("records"):
-        label = f"{row['label']} = {row['same_as']} {SAME}" if row["same_as"] else str(row["label"])
+        label = str(row["label"])
+        if row["same_as"]:
+            label += f" = {row['same_as']} {SAME}" if spelt_out else f" {SAME}"
         lines.append(
             [
                 label,

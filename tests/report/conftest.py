@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -115,6 +116,12 @@ def make_table2(seeds: int = 3) -> list[dict[str, Any]]:
                 )
             )
     return rows
+
+
+@pytest.fixture(scope="session")
+def row() -> Callable[..., dict[str, Any]]:
+    """Make one row of SE, with changes."""
+    return make_row
 
 
 @pytest.fixture
