@@ -69,7 +69,7 @@ def latex_table(cells: list[list[str]], experiment: str, notes: list[str], facts
     lines = [" & ".join(escape_latex(cell) for cell in line) + r" \\" for line in cells]
     return "\n".join(
         [
-            r"% Needs \usepackage{booktabs}.",
+            r"% Needs \usepackage{booktabs}. If it is wider than your text, use table* or a landscape page.",
             r"\begin{table}",
             r"  \centering",
             f"  \\caption{{Results{name} on the test set. Mean $\\pm$ standard deviation over n seeds.}}",

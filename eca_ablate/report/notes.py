@@ -100,7 +100,7 @@ def _each(runs: pd.DataFrame, names: Iterable[str], describe: Any) -> str:
         combinations[text] = combinations.get(text, 0) + 1
     if len(combinations) == 1:
         return next(iter(combinations))
-    several = (f"{text} [{count} run{'s' if count != 1 else ''}]" for text, count in combinations.items())
+    several = (f"{text} ({count} run{'s' if count != 1 else ''})" for text, count in combinations.items())
     return f"{len(combinations)} different ones: " + "; ".join(several)
 
 
