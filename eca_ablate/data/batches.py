@@ -20,15 +20,17 @@ from eca_ablate.data.augment import (
     resized_crop,
 )
 from eca_ablate.data.dataset import Part
+from eca_ablate.data.resume import Resumable
 
 Augment = Literal["none", "crop", "resized_crop"]
 Batch = tuple[Float[Tensor, "batch 3 size size"], Int64[Tensor, " batch"]]
 
 
-class TrainBatches:
+class TrainBatches(Resumable):
     """Shuffled, augmented batches; order and augmentation are functions of (seed, epoch) alone.
 
-    The last, smaller batch of an epoch is left out, unless it is the only one.
+    The last, smaller batch of an epoch is left out, unless it is the only one. A checkpoint in the middle of an
+    epoch resumes with the batch that would have come next.
 
     Args:
         part: the images.
@@ -52,6 +54,7 @@ class TrainBatches:
         epoch: Callable[[], int],
         device: torch.device,
     ) -> None:
+        super().__init__(epoch)
         images = torch.from_numpy(part.images).to(device)
         self.size = images.shape[1]
         self.images = pad(images) if augment == "crop" else images
@@ -61,19 +64,20 @@ class TrainBatches:
         self.augment = augment
         self.flip = flip
         self.seed = seed
-        self.epoch = epoch
 
     def __len__(self) -> int:
         return len(self.labels) // self.batch_size
 
     def __iter__(self) -> Iterator[Batch]:
-        epoch, count, device = self.epoch(), len(self.labels), self.labels.device
+        epoch, first = self.begin()
+        count, device = len(self.labels), self.labels.device
         order = torch.randperm(count, generator=generator(self.seed, epoch, "order")).to(device)
         flips = draw_flips(count, generator(self.seed, epoch, "flip")).to(device) if self.flip else None
         places = self._places(count, epoch)
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            here = slice(start, start + self.batch_size)
+        for batch in range(first, len(self)):
+            here = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
             which = order[here]
+            self.handed_out(epoch, batch + 1)
             mirrored = None if flips is None else flips[here]
             yield self._images(which, places, here, mirrored), self.labels.index_select(0, which)
 

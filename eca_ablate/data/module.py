@@ -13,8 +13,8 @@ from eca_ablate.config import DataConfig, Recipe
 from eca_ablate.data.augment import Normaliser
 from eca_ablate.data.batches import EvalBatches, TrainBatches
 from eca_ablate.data.dataset import DataInfo, DataSet, Split
-from eca_ablate.data.sets import describe, load, prepare, resolve_augmentation, streams
-from eca_ablate.data.stream import EpochSampler, StreamedImages, stream_loader
+from eca_ablate.data.sets import StreamPart, describe, load, prepare, resolve_augmentation, streams
+from eca_ablate.data.stream import EpochSampler, StreamBatches, StreamedImages
 from eca_ablate.errors import ConfigError
 
 EVAL_BATCH = 512  # at least: evaluation keeps no activations, so its batches can be larger
@@ -45,6 +45,7 @@ class AblationData(LightningDataModule):
                 "recipe.augment", "streamed images have no common size to `crop`; take `resized_crop` or `none`"
             )
         self._data: DataSet | None = None
+        self._streams: dict[Split, StreamPart] | None = None
         self._loaders: dict[tuple[Split, torch.device], Iterable[Any]] = {}
 
     @property
@@ -54,7 +55,8 @@ class AblationData(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Download and decode what is missing."""
-        prepare(self.config)
+        if not self.config.stream:
+            prepare(self.config)
 
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002
         """Load the images into memory; the loaders move them to the device.
@@ -108,7 +110,9 @@ class AblationData(LightningDataModule):
         return TrainBatches(part, normalise, batch, augment, flip, self.seed, self._epoch, device)
 
     def _streamed(self, split: Split, device: torch.device) -> Iterable[Any]:
-        part = streams(self.config)[split]
+        if self._streams is None:
+            self._streams = streams(self.config)
+        part = self._streams[split]
         train = split is Split.TRAIN
         images = StreamedImages(
             Path(self.config.root or "").expanduser(),
@@ -118,5 +122,5 @@ class AblationData(LightningDataModule):
             flip=train and bool(self.recipe.flip),
             seed=self.seed,
         )
-        sampler = EpochSampler(len(images), self.recipe.batch_size, train, self.seed, self._epoch)
-        return stream_loader(images, sampler, pin=device.type == "cuda")
+        sampler = EpochSampler(len(images), self.recipe.batch_size, train, self.seed)
+        return StreamBatches(images, sampler, self._epoch, pin=device.type == "cuda")

@@ -7,14 +7,16 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 import torchvision.transforms.v2.functional as TF
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from eca_ablate.data.augment import AREA, RATIO, draw_flips, generator
+from eca_ablate.data.resume import Resumable
 from eca_ablate.data.sets import StreamPart
 from eca_ablate.errors import DataError
 
@@ -36,11 +38,14 @@ class StreamedImages(Dataset[tuple[Tensor, int]]):
     """
 
     def __init__(self, root: Path, part: StreamPart, size: int, augment: bool, flip: bool, seed: int) -> None:
-        self.root, self.part, self.size = root, part, size
+        self.root, self.size = root, size
+        # Arrays of bytes: a list of strings would be copied into every worker, one reference count after another.
+        self.keys = np.array([os.fsencode(key) for key in part.keys])
+        self.labels = part.labels
         self.augment, self.flip, self.seed = augment, flip, seed
 
     def __len__(self) -> int:
-        return len(self.part.labels)
+        return len(self.labels)
 
     def __getitem__(self, where: tuple[int, int]) -> tuple[Float[Tensor, "3 size size"], int]:
         """Return image and label at (epoch, index).
@@ -49,7 +54,7 @@ class StreamedImages(Dataset[tuple[Tensor, int]]):
             DataError: naming the file, if it is no readable image.
         """
         epoch, index = where
-        path = self.root / self.part.keys[index]
+        path = self.root / os.fsdecode(self.keys[index])
         try:
             with Image.open(path) as file:
                 image = file.convert("RGB")
@@ -60,7 +65,7 @@ class StreamedImages(Dataset[tuple[Tensor, int]]):
         if self.flip and bool(draw_flips(1, random)):
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         pixels = TF.to_dtype(TF.pil_to_tensor(image), torch.float32, scale=True)
-        return TF.normalize(pixels, list(IMAGENET_MEAN), list(IMAGENET_STD)), int(self.part.labels[index])
+        return TF.normalize(pixels, list(IMAGENET_MEAN), list(IMAGENET_STD)), int(self.labels[index])
 
     def _cropped(self, image: Image.Image, random: torch.Generator) -> Image.Image:
         top, left, height, width = box_in(image.height, image.width, random)
@@ -98,38 +103,65 @@ class EpochSampler(Sampler[list[tuple[int, int]]]):
         shuffle: by (seed, epoch), leaving out the last, smaller batch unless it is the only one; otherwise all
             images in their order.
         seed: of the order.
-        epoch: asked when an iteration begins.
     """
 
-    def __init__(self, count: int, batch_size: int, shuffle: bool, seed: int, epoch: Callable[[], int]) -> None:
-        self.count, self.shuffle, self.seed, self.epoch = count, shuffle, seed, epoch
+    def __init__(self, count: int, batch_size: int, shuffle: bool, seed: int) -> None:
+        self.count, self.shuffle, self.seed = count, shuffle, seed
         self.batch_size = min(batch_size, count)
+        self.epoch, self.first = 0, 0
+
+    def begin(self, epoch: int, first: int) -> None:
+        """Say which epoch the next iteration is of, and its first batch."""
+        self.epoch, self.first = epoch, first
 
     def __len__(self) -> int:
         return self.count // self.batch_size if self.shuffle else -(-self.count // self.batch_size)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch = self.epoch()
         if self.shuffle:
-            order = torch.randperm(self.count, generator=generator(self.seed, epoch, "order")).tolist()
+            order = torch.randperm(self.count, generator=generator(self.seed, self.epoch, "order")).tolist()
         else:
             order = list(range(self.count))
-        for batch in range(len(self)):
+        for batch in range(self.first, len(self)):
             here = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield [(epoch, index) for index in here]
+            yield [(self.epoch, index) for index in here]
 
 
-def stream_loader(images: StreamedImages, sampler: EpochSampler, pin: bool) -> DataLoader[tuple[Tensor, int]]:
-    """Return the loader, with a worker process for every core but one and none on a single core."""
-    workers = len(os.sched_getaffinity(0)) - 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) - 1
-    return DataLoader(
-        images,
-        batch_sampler=sampler,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=pin,
-        collate_fn=_collate,
-    )
+class StreamBatches(Resumable):
+    """Batches from a DataLoader whose workers persist: one for every core but one, none on a single core.
+
+    The DataLoader begins to read ahead as soon as it is asked for an iterator, which a trainer does before its
+    epoch is known; here nothing begins before the first batch is asked for.
+
+    Args:
+        images: decoded in the workers.
+        sampler: which of them make a batch.
+        epoch: asked when an iteration begins.
+        pin: whether batches are put into pinned memory, for a GPU.
+    """
+
+    def __init__(self, images: StreamedImages, sampler: EpochSampler, epoch: Callable[[], int], pin: bool) -> None:
+        super().__init__(epoch)
+        self.sampler = sampler
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.loader: DataLoader[tuple[Tensor, int]] = DataLoader(
+            images,
+            batch_sampler=sampler,
+            num_workers=cores - 1,
+            persistent_workers=cores > 1,
+            pin_memory=pin,
+            collate_fn=_collate,
+        )
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[tuple[Float[Tensor, "batch 3 size size"], Int64[Tensor, " batch"]]]:
+        epoch, first = self.begin()
+        self.sampler.begin(epoch, first)
+        for batch, ready in enumerate(self.loader, start=first + 1):
+            self.handed_out(epoch, batch)
+            yield ready
 
 
 def _collate(items: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
