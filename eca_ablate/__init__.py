@@ -17,7 +17,7 @@ _HOMES = {
     "AblationData": "data",
     "adaptive_kernel_size": "kernel_size",
 }
-__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_HOMES)]
 
 
 def __getattr__(name: str) -> Any:

@@ -85,9 +85,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _as_floats(self)
-        _require(
-            self.name in get_args(DataName), "data.name", one_of("data set", self.name, get_args(DataName))
-        )
+        _require(self.name in get_args(DataName), "data.name", one_of("data set", self.name, get_args(DataName)))
         if self.name == "imagefolder":
             _require(
                 bool(self.root),
@@ -111,13 +109,11 @@ class DataConfig:
             "data.classes",
             f"needs at least two different classes, but got {list(self.classes or ())}",
         )
-        _require(
-            0 < self.fraction <= 1, "data.fraction", f"`0 < fraction <= 1` must hold, but got {self.fraction}"
-        )
+        _require(0 < self.fraction <= 1, "data.fraction", f"`0 < fraction <= 1` must hold, but got {self.fraction}")
         _require(
             0 < self.validation < 1,
             "data.validation",
-            f"`0 < validation < 1` must hold, but got {self.validation}; choices are made on validation, so it cannot be empty",
+            f"`0 < validation < 1` must hold, but got {self.validation}; choices are made on validation images",
         )
         _require(
             not self.stream or self.name == "imagefolder",
@@ -166,7 +162,7 @@ class BackboneConfig:
             _require(
                 self.width == 1,
                 "backbone.width",
-                f"only the CIFAR ResNets ({', '.join(CIFAR_BACKBONES)}) have a width, but got {self.width} for `{self.name}`",
+                f"only {', '.join(CIFAR_BACKBONES)} have a width, but got {self.width} for `{self.name}`",
             )
 
     def resolve(self) -> BackboneConfig:
