@@ -9,6 +9,7 @@ import io
 import os
 import socket
 import sys
+import urllib.error
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,8 @@ def _download(archive: Archive, path: Path) -> None:
                 f"was received ({part.stat().st_size} bytes); run the same command to try again, or put the right "
                 f"file at {path}"
             ) from error
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it is also the open response
         raise DataError(
             f"cannot download {archive.url}: {error}; where there is no network, put the file (md5 {archive.md5}) "
             f"at {path}, it is then verified and used"
