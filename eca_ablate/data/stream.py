@@ -90,7 +90,7 @@ def box_in(height: int, width: int, random: torch.Generator) -> tuple[float, flo
     for wide, tall in zip((area * ratio).sqrt().tolist(), (area / ratio).sqrt().tolist(), strict=True):
         if wide <= width and tall <= height:
             return down * (height - tall), across * (width - wide), tall, wide
-    wide, tall = min(width, height * RATIO[1]), min(height, width / RATIO[0])
+    wide, tall = min(float(width), height * RATIO[1]), min(float(height), width / RATIO[0])
     return (height - tall) / 2, (width - wide) / 2, tall, wide
 
 

@@ -34,7 +34,7 @@ def some_images(count: int, size: int, low: int = 0) -> torch.Tensor:
 
 
 def plain(size: int) -> Normaliser:
-    return Normaliser.of((0, 0, 0), (1 / 255, 1 / 255, 1 / 255), size, CPU)
+    return Normaliser.of((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255), size, CPU)
 
 
 def batches(count: int = 50, size: int = 8, epoch: int = 0, **options: object) -> TrainBatches:
