@@ -67,11 +67,12 @@ class DataConfig:
 
     Args:
         name: the data set; `imagefolder` is any class-per-folder tree of your own.
-        root: the folder of an `imagefolder`; not part of a run's key, its content is.
+        root: the folder of an `imagefolder`, `~` allowed; not part of a run's key, its content is.
         image_size: side in pixels that images are resized to; by default the data set's own (96 for `imagefolder`).
         classes: keep these classes only, by folder or class name.
         fraction: keep this share of every class's training images (validation included); test stays whole.
-        validation: share of every class's training images that is held out for choices.
+        validation: share of every class's training images that is held out for choices; without effect on a tree
+            that has train, validation and test folders of its own.
         stream: decode images while training instead of keeping them all on the device (ImageNet's size).
     """
 

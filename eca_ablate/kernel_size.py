@@ -49,7 +49,7 @@ def adaptive_kernel_size(channels: int, gamma: float = 2, b: float = 1, rounding
         k, odd and at least 1.
 
     Raises:
-        ValueError: if channels < 1, γ <= 0, b is not finite, or the rounding is unknown.
+        ValueError: if channels < 1, γ <= 0 or too small, b is not finite, or the rounding is unknown.
     """
     if channels < 1:
         raise ValueError(f"`channels >= 1` must hold, but got {channels}")
@@ -58,6 +58,8 @@ def adaptive_kernel_size(channels: int, gamma: float = 2, b: float = 1, rounding
     if not math.isfinite(b):
         raise ValueError(f"`b` must be finite, but got {b}; the paper uses 1")
     t = abs((math.log2(channels) + b) / gamma)
+    if not math.isfinite(t):
+        raise ValueError(f"`gamma` is too small for a kernel size to be a number: got {gamma}; the paper uses 2")
     if rounding == "code":
         k = int(t)
         return k if k % 2 else k + 1

@@ -58,7 +58,7 @@ class AblationData(LightningDataModule):
         if not self.config.stream:
             prepare(self.config)
 
-    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002
+    def setup(self, stage: str | None = None) -> None:
         """Load the images into memory; the loaders move them to the device.
 
         Raises:

@@ -60,7 +60,7 @@ class Digits(Source):
     image_size = 8
     flip = False
 
-    def open(self, config: DataConfig) -> Opened:  # noqa: ARG002
+    def open(self, config: DataConfig) -> Opened:
         """See `Source`."""
         listing, images = _digits()
         content = hashlib.sha256(images.tobytes() + listing.labels.tobytes()).hexdigest()[:32]
@@ -83,7 +83,7 @@ class Published(Source):
     image_size: int
     read: Callable[[Path, Sequence[str], int], tuple[Listing, Images]]
 
-    def open(self, config: DataConfig) -> Opened:  # noqa: ARG002
+    def open(self, config: DataConfig) -> Opened:
         """See `Source`; the counts are known once it has been prepared."""
         content = hashlib.sha256(f"md5:{self.archive.md5}".encode()).hexdigest()[:32]
         return Opened(self.classes, content, None, self._build)

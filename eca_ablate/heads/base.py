@@ -104,8 +104,12 @@ class ChannelHead(Head):
 
     @final
     def gate(self, x: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel"]:
-        """Return the factor of every channel, within [0, 1] (low precision saturates)."""
-        return torch.sigmoid(self.logits(x.mean((2, 3))))
+        """Return the factor of every channel, within [0, 1] (low precision saturates), in the map's precision.
+
+        Under autocast an element-wise product keeps the weights' float32 where a matrix product does not: without the
+        cast SE-Var2 and ECA-NS, and they alone, would widen the map.
+        """
+        return torch.sigmoid(self.logits(x.mean((2, 3)))).to(x.dtype)
 
     @final  # type: ignore[misc]  # torch declares `forward` as an attribute
     def forward(self, x: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel height width"]:

@@ -149,14 +149,14 @@ def odd_kernel_size(kernel_size: object, channels: int) -> int:
         ValueError: stating which of the three conditions fails.
     """
     k = whole_number("kernel_size", kernel_size)
-    if k % 2 == 0:
-        near = f"{k - 1} or {k + 1}"
-        raise ValueError(f"`kernel_size` must be odd to keep {channels} channels, but got {k}; try {near}")
     if k > 2 * channels - 1:
         raise ValueError(
             f"`kernel_size <= 2C - 1` must hold, since wider reaches only padding, but got {k} for C = {channels}; "
             f"the largest is {2 * channels - 1}"
         )
+    if k % 2 == 0:
+        near = f"{k - 1} or {k + 1}"
+        raise ValueError(f"`kernel_size` must be odd to keep {channels} channels, but got {k}; try {near}")
     return k
 
 

@@ -1,0 +1,101 @@
+"""From an experiment file and dotted overrides to an `Experiment`; whatever does not fit is refused by its path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from eca_ablate.config import Experiment
+from eca_ablate.errors import ConfigError, UserError, one_of
+
+
+def load_experiment(file: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read an experiment file and apply overrides like `["--recipe.epochs", "5"]`.
+
+    YAML is loaded safely: a file cannot construct objects.
+
+    Raises:
+        UserError: if the file cannot be read or is no YAML mapping.
+        ConfigError: for an unknown key, a value of the wrong type or an impossible one, naming its path.
+    """
+    path = Path(file)
+    try:
+        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read the experiment file {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not plain YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(written, dict):
+        raise UserError(f"{path} must hold keys such as `data`, `backbone` and `heads`, but got {written!r:.60}")
+    for key, names in _unknown_keys(written, Experiment, ""):
+        raise ConfigError(key, one_of("key", key.rpartition(".")[2], names))
+    return _parse(["--config", str(path), *overrides])
+
+
+def experiment_help() -> str:
+    """Return the help text of every key."""
+    return _parser().format_help()
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="eca-ablate run FILE", exit_on_error=False)
+    parser.add_argument("--config", action="config", help="an experiment file")
+    parser.add_class_arguments(Experiment, None)
+    return parser
+
+
+def _parse(arguments: Sequence[str]) -> Experiment:
+    parser = _parser()
+    try:
+        parsed = parser.instantiate(parser.parse_args(arguments))
+    except ArgumentError as error:
+        raise _readable(str(error)) from error
+    return Experiment(**{item.name: parsed[item.name] for item in fields(Experiment)})
+
+
+def _unknown_keys(written: dict[Any, Any], kind: Any, path: str) -> Iterator[tuple[str, list[str]]]:
+    hints = get_type_hints(kind)
+    known = [item.name for item in fields(kind)]
+    for key, value in written.items():
+        if key not in known:
+            yield f"{path}{key}", known
+        elif is_dataclass(hints[key]):
+            if not isinstance(value, dict):
+                names = ", ".join(item.name for item in fields(hints[key]))
+                raise ConfigError(f"{path}{key}", f"must hold keys ({names}), but got {value!r:.60}")
+            yield from _unknown_keys(value, hints[key], f"{path}{key}.")
+
+
+def _readable(message: str) -> UserError:
+    """Say in one line what jsonargparse found: the key, what it takes, and what it got."""
+    names = _keys(Experiment, "")
+    unknown = re.search(r"unrecognized arguments: (?:--)?([^\s=]+)", message)
+    if unknown:
+        return ConfigError(unknown.group(1), one_of("key", unknown.group(1), names))
+    wrong = re.search(r'Parser key "([\w.]+)"', message)
+    if not wrong or wrong.group(1) not in names:
+        return UserError(" ".join(message.split()))
+    key = wrong.group(1)
+    kind: Any = Experiment
+    for name in key.split("."):
+        kind, declared = get_type_hints(kind)[name], next(i.type for i in fields(kind) if i.name == name)
+    got = re.search(r"(?:Got value|Given value): (.*)", message)
+    allowed = re.findall(r"typing.Literal\[(.*?)\]", message)
+    takes = f"one of {allowed[0]}" if allowed else f"of type {str(declared).replace(' | None', '')}"
+    return ConfigError(key, f"must be {takes}, but got {got.group(1) if got else 'something else'!s:.80}")
+
+
+def _keys(kind: Any, path: str) -> list[str]:
+    hints = get_type_hints(kind)
+    found: list[str] = []
+    for item in fields(kind):
+        found.append(f"{path}{item.name}")
+        if is_dataclass(hints[item.name]):
+            found[-1:] = _keys(hints[item.name], f"{path}{item.name}.")
+    return found

@@ -1,0 +1,232 @@
+"""One training: `run(config) -> row`, the only place that assembles data, network, module and trainer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import nn
+
+from eca_ablate import __version__
+from eca_ablate.backbones import attach, build_backbone
+from eca_ablate.config import RunConfig
+from eca_ablate.cost import count
+from eca_ablate.data import AblationData, DataInfo
+from eca_ablate.errors import DataError
+from eca_ablate.heads import Head, build_head
+from eca_ablate.lit import AttentionClassifier
+from eca_ablate.machine import device_name, require_precision
+from eca_ablate.provenance import code_version, versions
+
+PARTS = ("val", "test")
+METRICS = tuple(f"{part}_{metric}" for part in PARTS for metric in ("top1", "top5", "loss"))
+
+
+def run(config: RunConfig, log_dir: Path | None = None, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
+    """Train one network with one seed, and measure it on validation and, once, at the end, on test.
+
+    Two calls with one configuration give the same row on the same hardware, versions and number of threads, times
+    aside. The last epoch counts, not the best one.
+
+    Args:
+        config: everything that could make the run differ.
+        log_dir: folder for TensorBoard's curves; None writes none.
+        callbacks: of Lightning, for example to show progress.
+
+    Returns:
+        The columns of `runs.csv` that belong to a run, by name; a run whose loss stopped being a number has the
+        status `diverged` and no metrics.
+
+    Raises:
+        DataError: if the images are not those the configuration was made for.
+        UserError: if the machine lacks the planned precision.
+    """
+    require_precision(config.recipe)
+    data = AblationData(config.data, config.recipe, seed=config.seed)
+    if data.info.fingerprint != config.fingerprint:
+        raise DataError(
+            f"the images of `{config.data.name}` are not those the run was planned for: fingerprint "
+            f"{data.info.fingerprint}, but planned with {config.fingerprint}; restore them, or plan anew with "
+            "`--out DIR`"
+        )
+    net = build_net(config, data.num_classes).to(memory_format=torch.channels_last)
+    cost = count(net, data.info.image_size)
+    module = AttentionClassifier(net, data.num_classes, config.recipe)
+    watch = _Watch()
+    with _quiet(), _threads(config.threads):
+        trainer = Trainer(
+            max_epochs=config.recipe.epochs,
+            devices=1,
+            precision="bf16-mixed" if config.recipe.precision == "bf16" else "32-true",
+            callbacks=[watch, *callbacks],
+            logger=_logger(log_dir),
+            num_sanity_val_steps=0,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            log_every_n_steps=1_000_000_000,  # the module logs once an epoch, by itself
+        )
+        started = time.perf_counter()
+        trainer.fit(module, datamodule=data)
+        measured = _floats(trainer)
+        diverged = not all(math.isfinite(measured.get(name, math.nan)) for name in ("train_loss", "val_loss"))
+        if not diverged:
+            trainer.test(module, datamodule=data, verbose=False)
+            measured |= _floats(trainer)
+        seconds = time.perf_counter() - started
+        if isinstance(trainer.logger, TensorBoardLogger):
+            final = {f"final/{name}": measured[name] for name in METRICS if name in measured and not diverged}
+            trainer.logger.log_hyperparams(_hyper_parameters(config), final or {"final/val_top1": 0.0})
+            trainer.logger.finalize("success")
+    metrics = (
+        dict.fromkeys((*METRICS, "train_loss")) if diverged else {n: measured[n] for n in (*METRICS, "train_loss")}
+    )
+    return {
+        **_description(config, data.info),
+        "status": "diverged" if diverged else "done",
+        "head_weights": cost.head_weights,
+        "weights": cost.weights,
+        "macs": cost.macs,
+        "epochs": trainer.current_epoch,
+        **metrics,
+        "seconds": round(seconds, 3),
+        "images_per_second": round(watch.images_per_second, 1),
+        "device": device_name(),
+        **versions(),
+        "eca_ablate": __version__,
+        "code_version": code_version(),
+        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def build_net(config: RunConfig, num_classes: int) -> nn.Module:
+    """Build the network with its initial weights, which are a function of the seed.
+
+    The backbone's are drawn from a generator of their own before any head exists, and so are the same bit for bit
+    whatever the head.
+    """
+    backbone = config.backbone
+    heads = iter(config.blocks)
+
+    def make_head(channels: int) -> Head:
+        options = dict(next(heads))
+        return build_head(options.pop("name"), channels, **options)
+
+    with _drawn_from(config.seed, "backbone"):
+        net = build_backbone(backbone.name, num_classes, stem=backbone.stem, width=backbone.width)
+    with _drawn_from(config.seed, "head"):
+        return attach(net, make_head)
+
+
+def _description(config: RunConfig, info: DataInfo) -> dict[str, Any]:
+    return {
+        "key": config.key(),
+        "network": config.network(),
+        "seed": config.seed,
+        "data": config.data.name,
+        "data_n_train": info.n_train,
+        "data_n_validation": info.n_validation,
+        "data_n_test": info.n_test,
+        "image_size": info.image_size,
+        "num_classes": info.num_classes,
+        "fingerprint": config.fingerprint,
+        "backbone": config.backbone.name,
+        "stem": config.backbone.stem,
+        "width": config.backbone.width,
+        "blocks": [dict(block) for block in config.blocks],
+        "precision": config.recipe.precision,
+        "threads": config.threads,
+        "recipe": config.to_dict()["recipe"],
+        "semantics": config.semantics,
+    }
+
+
+class _Watch(Callback):
+    """Measures the speed of training, and stops a run whose loss is no number any more."""
+
+    def __init__(self) -> None:
+        self._images = 0
+        self._seconds = 0.0
+        self._began = 0.0
+
+    @property
+    def images_per_second(self) -> float:
+        return self._images / self._seconds if self._seconds else math.nan
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._began = time.perf_counter()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._seconds += time.perf_counter() - self._began
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        self._images += int(trainer.num_training_batches) * min(data.recipe.batch_size, data.info.n_train)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not math.isfinite(float(trainer.callback_metrics["val_loss"])):
+            trainer.should_stop = True
+
+
+def _floats(trainer: Trainer) -> dict[str, float]:
+    # Rounded far below one image's share, so that a percentage reads 97.2145 and not 97.21448516845703.
+    return {name: round(float(value), 6) for name, value in trainer.callback_metrics.items()}
+
+
+def _logger(log_dir: Path | None) -> TensorBoardLogger | bool:
+    if log_dir is None:
+        return False
+    return TensorBoardLogger(str(log_dir.parent), name="", version=log_dir.name, default_hp_metric=False)
+
+
+def _hyper_parameters(config: RunConfig) -> dict[str, Any]:
+    facts = config.to_dict()
+    flat = {
+        f"{group}.{name}": value for group in ("data", "backbone", "recipe") for name, value in facts[group].items()
+    }
+    heads = sorted({json.dumps(block, sort_keys=True) for block in config.blocks})
+    return {"head": ", ".join(heads), "seed": config.seed, "key": config.key(), **flat}
+
+
+@contextmanager
+def _drawn_from(seed: int, purpose: str) -> Iterator[None]:
+    """Draw from a generator of one's own, whose seed is a hash of the run's seed and the purpose."""
+    own = int.from_bytes(hashlib.sha256(f"{purpose}/{seed}".encode()).digest()[:8], "big") >> 1
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(own)
+        yield
+
+
+@contextmanager
+def _threads(threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning from announcing each of many runs."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning(_fabric|_utilities)?\b.*")
+            warnings.filterwarnings("ignore", message=r".*LeafSpec.*")
+            yield
+    finally:
+        logger.setLevel(level)
