@@ -76,8 +76,9 @@ def attach(net: nn.Module, make_head: MakeHead) -> nn.Module:
     Raises:
         ValueError: if the network has no residual blocks, or has heads already.
     """
-    for place in places(net):
-        head = make_head(place.channels)
+    found = places(net)
+    heads = [make_head(place.channels) for place in found]  # all of them first: an error leaves the network as it was
+    for place, head in zip(found, heads, strict=True):
         if head is not None and not isinstance(head, NoHead):
             norm = getattr(place.block, place.norm)
             setattr(place.block, place.norm, nn.Sequential(OrderedDict(norm=norm, head=head)))
