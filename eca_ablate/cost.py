@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from eca_ablate.backbones import heads_of
+from eca_ablate.heads import Head
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,10 @@ def count(net: nn.Module, image_size: int) -> NetCost:
     """
     heads = [head.cost() for head in heads_of(net)]
     vanilla = copy.deepcopy(net).to("meta").eval()
-    for module in vanilla.modules():
-        if isinstance(module, nn.Sequential) and hasattr(module, "head"):
-            module.head = nn.Identity()
+    for module in list(vanilla.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, Head):
+                setattr(module, name, nn.Identity())
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         vanilla(torch.empty(1, 3, image_size, image_size, device="meta"))
     head_macs = sum(cost.macs for cost in heads)
@@ -53,3 +57,56 @@ def count(net: nn.Module, image_size: int) -> NetCost:
         macs=counter.get_total_flops() // 2 + head_macs,
         head_macs=head_macs,
     )
+
+
+def measure_speed(
+    nets: Mapping[str, nn.Module], image_size: int, batch_size: int, rounds: int = 5
+) -> Iterator[dict[str, float]]:
+    """Measure images a second in training and inference, the networks taking turns, and yield one round at a time.
+
+    A machine's speed drifts, so that only figures of one round may be compared: take the ratio within each round and
+    then the median over rounds. The first round warms up and is not yielded.
+
+    Args:
+        nets: by name, on the device they are to be measured on, channels last.
+        image_size: side in pixels.
+        batch_size: images a step.
+        rounds: to yield.
+
+    Yields:
+        `{"<name>/train": ..., "<name>/infer": ...}` in images a second; a training step is forward, backward and SGD.
+    """
+    device = next(iter(nets.values())).parameters().__next__().device
+    x = torch.randn(batch_size, 3, image_size, image_size, device=device).to(memory_format=torch.channels_last)
+    for turn in range(rounds + 1):
+        figures: dict[str, float] = {}
+        for name, net in nets.items():
+            figures[f"{name}/train"] = batch_size / _seconds(lambda net=net: _train_step(net, x), device)
+            figures[f"{name}/infer"] = batch_size / _seconds(lambda net=net: _infer(net, x), device)
+        if turn:
+            yield figures
+
+
+def _seconds(step: Callable[[], None], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    began = time.perf_counter()
+    step()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def _train_step(net: nn.Module, x: torch.Tensor) -> None:
+    net.train()
+    net(x).square().mean().backward()
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.sub_(weight.grad, alpha=1e-6)
+            weight.grad = None
+
+
+def _infer(net: nn.Module, x: torch.Tensor) -> None:
+    net.eval()
+    with torch.inference_mode():
+        net(x)
