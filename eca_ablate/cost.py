@@ -76,23 +76,24 @@ def measure_speed(
     Yields:
         `{"<name>/train": ..., "<name>/infer": ...}` in images a second; a training step is forward, backward and SGD.
     """
-    device = next(iter(nets.values())).parameters().__next__().device
+    device = next(next(iter(nets.values())).parameters()).device
     x = torch.randn(batch_size, 3, image_size, image_size, device=device).to(memory_format=torch.channels_last)
     for turn in range(rounds + 1):
         figures: dict[str, float] = {}
         for name, net in nets.items():
-            figures[f"{name}/train"] = batch_size / _seconds(lambda net=net: _train_step(net, x), device)
-            figures[f"{name}/infer"] = batch_size / _seconds(lambda net=net: _infer(net, x), device)
+            figures[f"{name}/train"] = batch_size / _seconds(_train_step, net, x)
+            figures[f"{name}/infer"] = batch_size / _seconds(_infer, net, x)
         if turn:
             yield figures
 
 
-def _seconds(step: Callable[[], None], device: torch.device) -> float:
-    if device.type == "cuda":
+def _seconds(step: Callable[[nn.Module, torch.Tensor], None], net: nn.Module, x: torch.Tensor) -> float:
+    on_gpu = x.device.type == "cuda"
+    if on_gpu:
         torch.cuda.synchronize()
     began = time.perf_counter()
-    step()
-    if device.type == "cuda":
+    step(net, x)
+    if on_gpu:
         torch.cuda.synchronize()
     return time.perf_counter() - began
 
@@ -102,6 +103,7 @@ def _train_step(net: nn.Module, x: torch.Tensor) -> None:
     net(x).square().mean().backward()
     with torch.no_grad():
         for weight in net.parameters():
+            assert weight.grad is not None  # noqa: S101  (every weight takes part)
             weight.sub_(weight.grad, alpha=1e-6)
             weight.grad = None
 

@@ -15,21 +15,27 @@ from eca_ablate.config import Experiment
 from eca_ablate.errors import ConfigError, UserError, one_of
 
 
-def load_experiment(file: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+def load_experiment(file: str | Path | None, overrides: Sequence[str] = ()) -> Experiment:
     """Read an experiment file and apply overrides like `["--recipe.epochs", "5"]`.
 
     YAML is loaded safely: a file cannot construct objects.
+
+    Args:
+        file: without one, the overrides change the defaults.
+        overrides: dotted keys and their values.
 
     Raises:
         UserError: if the file cannot be read or is no YAML mapping.
         ConfigError: for an unknown key, a value of the wrong type or an impossible one, naming its path.
     """
+    if file is None:
+        return _parse(overrides)
     path = Path(file)
     try:
         written = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read the experiment file {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not plain YAML: {' '.join(str(error).split())}") from error
     if not isinstance(written, dict):
         raise UserError(f"{path} must hold keys such as `data`, `backbone` and `heads`, but got {written!r:.60}")

@@ -8,7 +8,7 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,16 +118,21 @@ def build_net(config: RunConfig, num_classes: int) -> nn.Module:
     whatever the head.
     """
     backbone = config.backbone
-    heads = iter(config.blocks)
-
-    def make_head(channels: int) -> Head:
-        options = dict(next(heads))
-        return build_head(options.pop("name"), channels, **options)
-
     with _drawn_from(config.seed, "backbone"):
         net = build_backbone(backbone.name, num_classes, stem=backbone.stem, width=backbone.width)
     with _drawn_from(config.seed, "head"):
-        return attach(net, make_head)
+        return attach(net, next_head(config.blocks))
+
+
+def next_head(blocks: Sequence[Mapping[str, Any]]) -> Callable[[int], Head]:
+    """Return a `make_head` that gives the head of the next block at every call."""
+    remaining = iter(blocks)
+
+    def make_head(channels: int) -> Head:
+        options = dict(next(remaining))
+        return build_head(options.pop("name"), channels, **options)
+
+    return make_head
 
 
 def _description(config: RunConfig, info: DataInfo) -> dict[str, Any]:

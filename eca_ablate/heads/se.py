@@ -183,7 +183,7 @@ class SEGC(ChannelHead):
 
     def logits(self, y: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch channel"]:
         """Each group of y times its own block."""
-        blocks = y.unflatten(1, (self.groups, -1))
+        blocks = y.reshape(len(y), self.groups, self.channels // self.groups)
         return torch.einsum("bgi,goi->bgo", blocks, self.weight).flatten(1)
 
     def matrix(self) -> Float[Tensor, "channel channel"]:

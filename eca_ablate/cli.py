@@ -1,0 +1,113 @@
+"""The command line: parsing only. What a command does is in `commands`, which loads when one is called."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+
+from eca_ablate import __version__
+from eca_ablate.errors import UserError
+
+INTERRUPTED, TERMINATED = 130, 143
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0, 2 for a mistake of the user's, 130 and 143 for a stop."""
+    parser = _parser()
+    given, rest = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
+    if rest and given.command not in ("run", "plan", "cost"):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return _dispatch(given, rest)
+    except UserError as error:
+        print(f"eca-ablate: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _dispatch(given: argparse.Namespace, rest: list[str]) -> int:
+    if given.command == "report":
+        from eca_ablate.report.command import show_report
+
+        return show_report(given.folder)
+    from eca_ablate import commands
+
+    match given.command:
+        case "run":
+            return commands.run_experiment(given.file, rest, given.out, given.storage, given.engine, given.workers)
+        case "plan":
+            return commands.show_plan(given.file, rest, given.out, given.storage, given.json)
+        case "cost":
+            return commands.show_cost(
+                given.file, rest, given.image_size, given.classes, given.batch_size, given.rounds, given.json
+            )
+        case "data":
+            return commands.prepare_data(given.name, given.root, given.image_size)
+        case _:
+            return commands.show_doctor(given.json)
+
+
+def _terminate(*_: object) -> None:
+    raise SystemExit(TERMINATED)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, but got {text}")
+    return number
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="eca-ablate", description="Paired ablation studies of channel attention.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    dotted = "Any key of the experiment can be overridden by its path: --recipe.epochs 5 --seeds 2 --data.root DIR"
+
+    run = commands.add_parser("run", help="plan, train what is missing, report", epilog=dotted, allow_abbrev=False)
+    plan = commands.add_parser("plan", help="show what would run and what is shared", epilog=dotted, allow_abbrev=False)
+    cost = commands.add_parser(
+        "cost", help="weights, multiply-accumulates and measured speed of heads", epilog=dotted, allow_abbrev=False
+    )
+    for command in (run, plan):
+        command.add_argument("file", metavar="FILE", help="the experiment")
+        command.add_argument("--out", metavar="DIR", help="results folder (default: results/<name of FILE>)")
+        command.add_argument("--storage", metavar="URL", help="of the study (default: an SQLite file in the folder)")
+    run.add_argument("--workers", type=_count, metavar="N", help="processes (default: cores over threads of a run)")
+    run.add_argument("--engine", choices=["local"], default="local", help="who runs the workers")
+
+    report = commands.add_parser("report", help="write the tables again from the stored rows")
+    report.add_argument("folder", metavar="DIR", help="a results folder")
+
+    cost.add_argument("file", metavar="FILE", nargs="?", help="an experiment (default: Table 2's heads)")
+    cost.add_argument("--image-size", type=_count, metavar="N", help="pixels (default: 224, or 32 with a cifar stem)")
+    cost.add_argument("--classes", type=_count, metavar="N", help="outputs (default: 1000, or 10 with a cifar stem)")
+    cost.add_argument("--batch-size", type=_count, default=16, metavar="N", help="images a step (default: 16)")
+    cost.add_argument(
+        "--rounds", type=int, default=5, metavar="N", help="of speed measurement (default: 5; 0 measures none)"
+    )
+
+    data = commands.add_parser("data", help="download, verify and decode data sets")
+    prepare = data.add_subparsers(dest="action", required=True, metavar="ACTION").add_parser(
+        "prepare", help="download, verify and decode one"
+    )
+    prepare.add_argument(
+        "name", metavar="NAME", help="digits, cifar10, cifar100, tiny_imagenet, imagenette, imagefolder"
+    )
+    prepare.add_argument("--root", "--data.root", metavar="DIR", help="folder of an imagefolder")
+    prepare.add_argument("--image-size", "--data.image_size", type=_count, metavar="N", help="pixels")
+
+    doctor = commands.add_parser("doctor", help="what this machine can do, and what is wrong")
+    for command in (plan, cost, doctor):
+        command.add_argument("--json", action="store_true", help="print JSON, for scripts")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

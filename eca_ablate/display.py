@@ -1,0 +1,59 @@
+"""One progress display for a whole plan; silent where nobody watches."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from eca_ablate.engine.job import Event
+
+
+class PlanProgress:
+    """Counts epochs over all runs of a plan and estimates the time left; a line below it for every run at work.
+
+    Args:
+        runs: still to train.
+        epochs: of each.
+    """
+
+    def __init__(self, runs: int, epochs: int) -> None:
+        self._console = Console(stderr=True)
+        self._display = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._epochs = epochs
+        self._all = self._display.add_task("all runs", total=runs * epochs, unit="epochs")
+        self._running: dict[str, TaskID] = {}
+
+    def __enter__(self) -> PlanProgress:
+        self._display.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._display.stop()
+
+    def show(self, event: Event) -> None:
+        """Take note of what a worker reported."""
+        name = f"{event.label}, seed {event.seed}"
+        if event.key not in self._running:
+            self._running[event.key] = self._display.add_task(name, total=self._epochs, unit="")
+        task = self._running[event.key]
+        self._display.update(task, completed=event.epoch, unit=event.note)
+        finished = event.kind in ("end", "failed")
+        if finished:
+            self._display.remove_task(self._running.pop(event.key))
+            self._done = getattr(self, "_done", 0) + self._epochs
+        at_work = sum(t.completed for t in self._display.tasks if t.id != self._all)
+        self._display.update(self._all, completed=getattr(self, "_done", 0) + at_work)
+        if event.kind == "failed":
+            self._display.console.print(f"{name} failed: {event.note}", markup=False, highlight=False)

@@ -1,0 +1,10 @@
+"""Who runs the runs: an engine starts workers and passes on what they report until the study has nothing to do."""
+
+from __future__ import annotations
+
+from eca_ablate.engine.job import Event, Job
+from eca_ablate.engine.local import run_local
+
+__all__ = ["ENGINES", "Event", "Job"]
+
+ENGINES = {"local": run_local}

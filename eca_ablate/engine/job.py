@@ -1,0 +1,62 @@
+"""What a worker is told, and what it tells."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything a worker process needs to know; it reaches it over standard input, out of sight of `ps`.
+
+    Args:
+        storage: URL of the study.
+        folder: of the results.
+        data_root: folder of the images on this machine, where the data set has one.
+        threads: CPU threads of a run.
+    """
+
+    storage: str
+    folder: str
+    data_root: str | None
+    threads: int
+
+    def to_json(self) -> str:
+        """Return the job as one line; `Job(**json.loads(line))` is the inverse."""
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened to a run.
+
+    Args:
+        kind: `start`, `epoch` (one more is done), `end`, or `failed`.
+        key: of the run.
+        label: of its head.
+        seed: of the run.
+        epoch: how many epochs are done.
+        note: the accuracy so far, or the reason of a failure.
+    """
+
+    kind: str
+    key: str
+    label: str
+    seed: int
+    epoch: int = 0
+    note: str = ""
+
+    def to_json(self) -> str:
+        """Return the event as one line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str) -> Event | None:
+        """Return the event in a line, or None if the line is something else."""
+        try:
+            facts: Any = json.loads(line)
+            return cls(**facts)
+        except (ValueError, TypeError):
+            return None

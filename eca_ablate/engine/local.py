@@ -1,0 +1,116 @@
+"""Worker processes on this machine, supervised: one that dies is replaced, and its run waits again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from typing import IO
+
+from eca_ablate.engine.job import Event, Job
+from eca_ablate.errors import UserError
+
+PATIENCE_SECONDS = 20
+REPLACEMENTS = 3  # a worker; more deaths than that in a row, without a run finished in between, are no accident
+
+
+def run_local(job: Job, workers: int, on_event: Callable[[Event], None]) -> None:
+    """Work until the study has nothing to do.
+
+    Args:
+        job: for every worker.
+        workers: processes.
+        on_event: called in this thread with what the workers report.
+
+    Raises:
+        UserError: if workers keep dying, with the last words of one.
+    """
+    events: queue.SimpleQueue[Event | int] = queue.SimpleQueue()
+    crew = {number: _Worker(number, job, events) for number in range(workers)}
+    deaths = 0
+    try:
+        while crew:
+            event = events.get()
+            if isinstance(event, Event):
+                deaths = 0 if event.kind in ("end", "failed") else deaths
+                on_event(event)
+                continue
+            worker = crew.pop(event)
+            if worker.process.wait() != 0:
+                deaths += 1
+                if deaths > REPLACEMENTS * workers:
+                    raise UserError(
+                        f"workers keep ending with exit code {worker.process.returncode}; the last one said:\n"
+                        f"{worker.last_words()}"
+                    )
+                crew[event] = _Worker(event, job, events)
+    finally:
+        for worker in crew.values():
+            worker.stop()
+        for worker in crew.values():
+            worker.wait()
+
+
+class _Worker:
+    def __init__(self, number: int, job: Job, events: queue.SimpleQueue[Event | int]) -> None:
+        self._log: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "eca_ablate.engine.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env=environment(job.threads),
+            start_new_session=True,
+        )
+        assert self.process.stdin is not None  # noqa: S101
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(job.to_json() + "\n")
+            self.process.stdin.flush()
+        threading.Thread(target=self._listen, args=(number, events), daemon=True).start()
+
+    def _listen(self, number: int, events: queue.SimpleQueue[Event | int]) -> None:
+        assert self.process.stdout is not None  # noqa: S101
+        for line in self.process.stdout:
+            event = Event.from_json(line)
+            if event is not None:
+                events.put(event)
+        events.put(number)
+
+    def stop(self) -> None:
+        """Ask it to put its run back and end."""
+        self.process.terminate()
+
+    def wait(self) -> None:
+        """Wait for its end, and force it after a while."""
+        try:
+            self.process.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def last_words(self) -> str:
+        """Return the end of what it wrote to standard error."""
+        self._log.seek(0)
+        return self._log.read()[-2000:].strip()
+
+
+def environment(threads: int) -> dict[str, str]:
+    """Return a worker's environment: threads of a run, and an allocator that keeps large blocks.
+
+    Returning every large block to the system and faulting it in again costs a head up to ten times its own time; glibc
+    reads these before Python starts, other systems ignore them. What the user has set stays.
+    """
+    ours = {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "MALLOC_MMAP_MAX_": "0",
+        "MALLOC_TRIM_THRESHOLD_": str(2**34),
+        "PYTHONUNBUFFERED": "1",
+    }
+    return {**os.environ, **{name: value for name, value in ours.items() if name not in os.environ}}

@@ -1,0 +1,86 @@
+"""One worker process: takes runs from the study until there are none, and reports each step on standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+from eca_ablate.config import RunConfig
+from eca_ablate.engine.job import Event, Job
+from eca_ablate.run import run
+from eca_ablate.study import PutBack, RunsStudy
+
+STOPPED = 143
+
+
+def main() -> int:
+    """Read the job from standard input and work; end early, run put back, on SIGTERM or when the input closes."""
+    job = Job(**json.loads(sys.stdin.readline()))
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's
+    threading.Thread(target=_outlive_no_one, daemon=True).start()
+    reports = os.fdopen(os.dup(1), "w", buffering=1)  # nothing else gets in between the events
+    os.dup2(2, 1)
+    folder = Path(job.folder)
+
+    def execute(config: RunConfig, attributes: dict[str, Any]) -> dict[str, Any]:
+        if config.data.root is not None and job.data_root is not None:
+            config = replace(config, data=replace(config.data, root=job.data_root))
+        label = str(attributes.get("label", ""))
+        name = re.sub(r"[^A-Za-z0-9.=-]+", "_", label).strip("_")
+        progress = _Progress(reports, Event("start", config.key(), label, config.seed))
+        try:
+            row = run(config, folder / "tensorboard" / f"{name}-seed{config.seed}-{config.key()[:6]}", [progress])
+        except Exception as error:
+            traceback.print_exc()
+            progress.say("failed", note=f"{type(error).__name__}: {error}")
+            raise
+        progress.say("end", epoch=row["epochs"], note=row["status"])
+        return row
+
+    try:
+        RunsStudy(job.storage, folder).work(execute)
+    except PutBack:
+        return STOPPED
+    return 0
+
+
+class _Progress(Callback):
+    """Reports every epoch of a run."""
+
+    def __init__(self, reports: Any, first: Event) -> None:
+        self._reports, self._last = reports, first
+        self.say("start")
+
+    def say(self, kind: str, epoch: int | None = None, note: str = "") -> None:
+        self._last = replace(self._last, kind=kind, epoch=self._last.epoch if epoch is None else epoch, note=note)
+        self._reports.write(self._last.to_json() + "\n")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        top1 = float(trainer.callback_metrics["val_top1"])
+        self.say("epoch", trainer.current_epoch + 1, note=f"{top1:.1f} %")
+
+
+def _stop(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise PutBack
+
+
+def _outlive_no_one() -> None:
+    """Stop when the supervisor is gone, however it went: its end of our input closes with it."""
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
