@@ -30,6 +30,16 @@ BackboneName = Literal[
     "resnet101",
     "resnet152",
 ]
+Decay = Literal["all", "no_norm_bias"]
+Schedule = Literal["cosine", "one_cycle", "step"]
+Augment = Literal["auto", "none", "crop", "resized_crop"]
+Precision = Literal["auto", "fp32", "bf16"]
+_CHOICES = {
+    "decay": get_args(Decay),
+    "schedule": get_args(Schedule),
+    "augment": get_args(Augment),
+    "precision": get_args(Precision),
+}
 CIFAR_BACKBONES = ("resnet20", "resnet32", "resnet56", "resnet110")
 
 # The rows of the paper's Table 2, and the adaptive ECA of its Table 3.
@@ -200,18 +210,21 @@ class Recipe:
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 5e-4
-    decay: Literal["all", "no_norm_bias"] = "all"
-    schedule: Literal["cosine", "one_cycle", "step"] = "cosine"
+    decay: Decay = "all"
+    schedule: Schedule = "cosine"
     step_epochs: int = 30
     step_factor: float = 0.1
     warmup_epochs: float = 0.0
     label_smoothing: float = 0.0
-    augment: Literal["auto", "none", "crop", "resized_crop"] = "auto"
+    augment: Augment = "auto"
     flip: bool | None = None
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         _as_floats(self)
+        for name, allowed in _CHOICES.items():
+            value = getattr(self, name)
+            _require(value in allowed, f"recipe.{name}", one_of(name, value, allowed))
         for name, least in (("epochs", 1), ("batch_size", 1), ("step_epochs", 1)):
             value = getattr(self, name)
             _require(value >= least, f"recipe.{name}", f"`{name} >= {least}` must hold, but got {value}")
