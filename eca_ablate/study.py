@@ -165,7 +165,8 @@ class RunsStudy:
                 self._put_back(trial)
 
     def _put_back(self, trial: FrozenTrial) -> None:
-        attributes = {name: trial.user_attrs[name] for name in ("key", "config", "label") if name in trial.user_attrs}
+        kept = ("key", "config", "label")
+        attributes: dict[str, Any] = {name: trial.user_attrs[name] for name in kept if name in trial.user_attrs}
         if self._fail(trial, None) and attributes:
             self._study.enqueue_trial({}, user_attrs=attributes)
 
