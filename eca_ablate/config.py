@@ -287,7 +287,11 @@ class Experiment:
                 "seeds",
                 f"each seed counts once, but got {self.seeds}",
             )
-            _require(min(self.seeds) >= 0, "seeds", f"seeds are whole numbers from 0, but got {self.seeds}")
+            _require(
+                min(self.seeds) >= 0 and max(self.seeds) < 2**63,
+                "seeds",
+                f"seeds are whole numbers from 0, below 2^63, but got {self.seeds}",
+            )
         if isinstance(self.heads, str):
             _require(self.heads in HEAD_LISTS, "heads", one_of("list of heads", self.heads, HEAD_LISTS))
         _require(len(self.heads) > 0, "heads", "at least one head is needed, but got an empty list")
