@@ -11,7 +11,8 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from filelock import FileLock
 from optuna.samplers import RandomSampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from eca_ablate.config import RunConfig
 from eca_ablate.errors import UserError
@@ -132,7 +134,8 @@ class RunsStudy:
                 `Exception` fails that run alone; `PutBack` lets it wait again and ends the work.
         """
         while True:
-            fail_stale_trials(self._study)
+            with _experimental():
+                fail_stale_trials(self._study)
             self.release_dead()
             if not self._trials(TrialState.WAITING):
                 if not self._trials(TrialState.RUNNING):
@@ -212,14 +215,25 @@ def storage_url(folder: Path) -> str:
 
 
 def _storage(url: str) -> RDBStorage:
+    try:
+        with _experimental():
+            return RDBStorage(
+                url,
+                heartbeat_interval=HEARTBEAT_SECONDS,
+                grace_period=GRACE_SECONDS,
+                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
+            )
+    except (SQLAlchemyError, ImportError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"cannot open the storage of the study: {reason}; check `--storage URL`") from error
+
+
+@contextmanager
+def _experimental() -> Iterator[None]:
+    """Use what Optuna may still change without being told so each time."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return RDBStorage(
-            url,
-            heartbeat_interval=HEARTBEAT_SECONDS,
-            grace_period=GRACE_SECONDS,
-            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
-        )
+        yield
 
 
 def _alive(process: Any) -> bool:
