@@ -40,10 +40,16 @@ def run_experiment(
 ) -> int:
     """Plan, train what is missing, report. Returns the exit code."""
     experiment = load_experiment(file, overrides)
+    resolve_arms(experiment)  # a head that cannot be is refused before anything is downloaded or written
     folder = _folder(file, out)
     if not experiment.data.stream:
         prepare(experiment.data)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot make the results folder {folder}: {error.strerror}; take another: `--out DIR`"
+        ) from error
     study = RunsStudy(storage or storage_url(folder), folder)
     plan = make_plan(experiment, precision=_planned_precision(study))
     study.add(plan)
