@@ -56,4 +56,4 @@ class PlanProgress:
         at_work = sum(t.completed for t in self._display.tasks if t.id != self._all)
         self._display.update(self._all, completed=getattr(self, "_done", 0) + at_work)
         if event.kind == "failed":
-            self._display.console.print(f"{name} failed: {event.note}", markup=False, highlight=False)
+            self._display.console.print(f"{name} failed: {event.note}", markup=False, highlight=False, soft_wrap=True)
