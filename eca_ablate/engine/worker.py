@@ -77,8 +77,12 @@ def _stop(*_: object) -> None:
 
 
 def _outlive_no_one() -> None:
-    """Stop when the supervisor is gone, however it went: its end of our input closes with it."""
-    sys.stdin.read()
+    """Stop when the supervisor is gone, however it went: its end of our input closes with it.
+
+    Not `sys.stdin.read()`: it would hold a lock while it waits, and a DataLoader's forked worker would wait for it.
+    """
+    while os.read(0, 1):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
