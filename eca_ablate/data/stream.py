@@ -142,7 +142,7 @@ class StreamBatches(Resumable):
 
     def __init__(self, images: StreamedImages, sampler: EpochSampler, epoch: Callable[[], int], pin: bool) -> None:
         super().__init__(epoch)
-        self.sampler = sampler
+        self._order = sampler
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.loader: DataLoader[tuple[Tensor, int]] = DataLoader(
             images,
@@ -154,11 +154,11 @@ class StreamBatches(Resumable):
         )
 
     def __len__(self) -> int:
-        return len(self.sampler)
+        return len(self._order)
 
     def __iter__(self) -> Iterator[tuple[Float[Tensor, "batch 3 size size"], Int64[Tensor, " batch"]]]:
         epoch, first = self.begin()
-        self.sampler.begin(epoch, first)
+        self._order.begin(epoch, first)
         for batch, ready in enumerate(self.loader, start=first + 1):
             self.handed_out(epoch, batch)
             yield ready
