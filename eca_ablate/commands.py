@@ -89,7 +89,7 @@ def show_plan(file: str, overrides: Sequence[str], out: str | None, storage: str
     plan = make_plan(experiment, precision=_planned_precision(study))
     rows = study.rows() if study else {}
     if study and study.binding() is not None:
-        study.require(plan)
+        study.require(plan.binding)
     keys = [run.config.key() for run in plan.runs]
     done = [key for key in keys if key in rows]
     seconds = [float(rows[key]["seconds"]) for key in done]

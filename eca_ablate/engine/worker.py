@@ -14,10 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
+from optuna import TrialPruned
+from optuna.trial import Trial
 
 from eca_ablate.config import RunConfig
 from eca_ablate.engine.job import Event, Job
 from eca_ablate.run import run
+from eca_ablate.search import Pruning, run_pruner
+from eca_ablate.space import RUN_PRUNERS
 from eca_ablate.study import PutBack, RunsStudy
 
 STOPPED = 143
@@ -33,14 +37,21 @@ def main() -> int:
     os.dup2(2, 1)
     folder = Path(job.folder)
 
-    def execute(config: RunConfig, attributes: dict[str, Any]) -> dict[str, Any]:
+    def execute(config: RunConfig, trial: Trial) -> dict[str, Any]:
         if config.data.root is not None and job.data_root is not None:
             config = replace(config, data=replace(config.data, root=job.data_root))
-        label = str(attributes.get("label", ""))
+        label = str(trial.user_attrs.get("label", ""))
         name = re.sub(r"[^A-Za-z0-9.=-]+", "_", label).strip("_")
         progress = _Progress(reports, Event("start", config.key(), label, config.seed))
+        callbacks: list[Callback] = [progress]
+        if job.pruner in RUN_PRUNERS and trial.user_attrs.get("purpose") == "search":
+            callbacks.append(Pruning(trial, job.metric))
+        logs = folder / "tensorboard" / f"{name}-seed{config.seed}-{config.key()[:6]}"
         try:
-            row = run(config, folder / "tensorboard" / f"{name}-seed{config.seed}-{config.key()[:6]}", [progress])
+            row = run(config, logs, callbacks)
+        except TrialPruned:
+            progress.say("end", note="pruned")
+            raise
         except Exception as error:
             traceback.print_exc()
             progress.say("failed", note=f"{type(error).__name__}: {error}")
@@ -48,8 +59,9 @@ def main() -> int:
         progress.say("end", epoch=row["epochs"], note=row["status"])
         return row
 
+    pruner = run_pruner(job.pruner, job.epochs)
     try:
-        RunsStudy(job.storage, folder).work(execute)
+        RunsStudy(job.storage, folder, job.metric, pruner).work(execute)
     except PutBack:
         return STOPPED
     return 0
