@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
@@ -60,7 +60,9 @@ def _parse(arguments: Sequence[str]) -> Experiment:
     parser = _parser()
     try:
         parsed = parser.instantiate(parser.parse_args(arguments))
-    except ArgumentError as error:
+    except UserError:
+        raise
+    except (ArgumentError, ValueError) as error:
         raise _readable(str(error)) from error
     return Experiment(**{item.name: parsed[item.name] for item in fields(Experiment)})
 
@@ -71,11 +73,16 @@ def _unknown_keys(written: dict[Any, Any], kind: Any, path: str) -> Iterator[tup
     for key, value in written.items():
         if key not in known:
             yield f"{path}{key}", known
-        elif is_dataclass(hints[key]):
+        elif is_dataclass(section := _section(hints[key])):
             if not isinstance(value, dict):
-                names = ", ".join(item.name for item in fields(hints[key]))
+                names = ", ".join(item.name for item in fields(section))
                 raise ConfigError(f"{path}{key}", f"must hold keys ({names}), but got {value!r:.60}")
-            yield from _unknown_keys(value, hints[key], f"{path}{key}.")
+            yield from _unknown_keys(value, section, f"{path}{key}.")
+
+
+def _section(hint: Any) -> Any:
+    """Return the dataclass of a section, also of one that may be absent; any other type as it is."""
+    return next((kind for kind in get_args(hint) if is_dataclass(kind)), hint)
 
 
 def _readable(message: str) -> UserError:
@@ -84,13 +91,16 @@ def _readable(message: str) -> UserError:
     unknown = re.search(r"unrecognized arguments: (?:--)?([^\s=]+)", message)
     if unknown:
         return ConfigError(unknown.group(1), one_of("key", unknown.group(1), names))
-    wrong = re.search(r'Parser key "([\w.]+)"', message)
-    if not wrong or wrong.group(1) not in names:
+    ours = re.search(r"^\s*- (search[\w.\[\]-]*): (.*)$", message, re.MULTILINE)  # of an optional section
+    if ours:
+        return ConfigError(ours.group(1), ours.group(2))
+    keys = re.findall(r'Parser key "([\w.]+)"', message)
+    key = next((key for key in (".".join(keys), *keys[::-1]) if key in names), None)
+    if key is None:
         return UserError(" ".join(message.split()))
-    key = wrong.group(1)
     kind: Any = Experiment
     for name in key.split("."):
-        kind, declared = get_type_hints(kind)[name], next(i.type for i in fields(kind) if i.name == name)
+        kind, declared = _section(get_type_hints(kind)[name]), next(i.type for i in fields(kind) if i.name == name)
     got = re.search(r"(?:Got value|Given value): (.*)", message)
     allowed = re.findall(r"typing.Literal\[(.*?)\]", message)
     takes = f"one of {allowed[0]}" if allowed else f"of type {str(declared).replace(' | None', '')}"
@@ -102,6 +112,7 @@ def _keys(kind: Any, path: str) -> list[str]:
     found: list[str] = []
     for item in fields(kind):
         found.append(f"{path}{item.name}")
-        if is_dataclass(hints[item.name]):
-            found[-1:] = _keys(hints[item.name], f"{path}{item.name}.")
+        section = _section(hints[item.name])
+        if is_dataclass(section):
+            found[-1:] = _keys(section, f"{path}{item.name}.")
     return found

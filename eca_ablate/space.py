@@ -12,7 +12,11 @@ from eca_ablate.errors import ConfigError, one_of
 
 SAMPLERS = ("all", "grid", "tpe", "gp", "random")
 PRUNERS = ("none", "median", "hyperband", "wilcoxon")
-METRICS: dict[str, Literal["maximize", "minimize"]] = {"val_top1": "maximize", "val_top5": "maximize", "val_loss": "minimize"}
+METRICS: dict[str, Literal["maximize", "minimize"]] = {
+    "val_top1": "maximize",
+    "val_top5": "maximize",
+    "val_loss": "minimize",
+}
 ENUMERATED = ("all", "grid")
 RUN_PRUNERS = ("median", "hyperband")  # stop single runs; `wilcoxon` spares a network further ones
 
@@ -99,8 +103,8 @@ class Search:
 
     head: str | dict[str, Any] = "eca"
     space: dict[str, Any] = field(default_factory=dict)
-    sampler: Literal["all", "grid", "tpe", "gp", "random"] = "all"
-    pruner: Literal["none", "median", "hyperband", "wilcoxon"] = "none"
+    sampler: str = "all"
+    pruner: str = "none"
     trials: int | None = None
     metric: str = "val_top1"
     seed: int = 0

@@ -11,7 +11,7 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,10 @@ class RunsStudy:
                 rows.setdefault(trial.user_attrs["key"], trial.user_attrs["row"])
         return rows
 
+    def unfinished(self) -> int:
+        """Return how many runs wait or are at work."""
+        return len(self._trials(TrialState.WAITING, TrialState.RUNNING))
+
     def pruned(self) -> set[str]:
         """Return the keys of the runs that a pruner stopped."""
         return {t.user_attrs["key"] for t in self._trials(TrialState.PRUNED) if "pruned_after" in t.user_attrs}
@@ -139,13 +143,19 @@ class RunsStudy:
                     reasons[key] = trial.user_attrs["reason"]
         return reasons
 
-    def work(self, execute: Execute) -> None:
+    def work(self, execute: Execute, ended: Callable[[FrozenTrial], None]) -> None:
         """Execute waiting runs until none waits and none that runs is alive.
 
         Args:
             execute: trains the configuration of a trial and returns its row. `TrialPruned` stops the run, any other
                 `Exception` fails it alone; `PutBack` lets it wait again and ends the work.
+            ended: called with the trial of every run that is finished, pruned or failed, once the study knows it.
         """
+
+        def tell(_: optuna.Study, trial: FrozenTrial) -> None:
+            if "key" in trial.user_attrs:
+                ended(trial)
+
         while True:
             fail_stale_trials(self._study)
             self.release_dead()
@@ -154,7 +164,9 @@ class RunsStudy:
                     return
                 time.sleep(1.0)
                 continue
-            self._study.optimize(lambda trial: self._execute(trial, execute), n_trials=1, catch=(Exception,))
+            self._study.optimize(
+                lambda trial: self._execute(trial, execute), n_trials=1, catch=(Exception,), callbacks=[tell]
+            )
 
     def _execute(self, trial: Trial, execute: Execute) -> float:
         key = trial.user_attrs.get("key")
@@ -202,15 +214,18 @@ class RunsStudy:
         return self._study.get_trials(deepcopy=False, states=states or None)
 
 
-def export(folder: Path, plan: Plan, rows: dict[str, dict[str, Any]], experiment: str) -> int:
-    """Write `runs.csv` of a plan's finished runs; return how many there are."""
+def export(
+    folder: Path,
+    runs: Iterable[PlannedRun],
+    rows: Mapping[str, dict[str, Any]],
+    experiment: str,
+    file: str = "runs.csv",
+) -> None:
+    """Write the rows of those runs that are finished."""
     done = [
-        {"experiment": experiment, **rows[run.config.key()], **run.facts()}
-        for run in plan.runs
-        if run.config.key() in rows
+        {"experiment": experiment, **rows[run.config.key()], **run.facts()} for run in runs if run.config.key() in rows
     ]
-    write_rows(folder, done)
-    return len(done)
+    write_rows(folder, done, file=file)
 
 
 def differences(bound: dict[str, Any], wanted: dict[str, Any], path: str = "") -> list[str]:

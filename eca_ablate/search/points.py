@@ -57,7 +57,9 @@ class SearchPlan:
         self.experiment, self.search, self.precision = experiment, experiment.search, precision
         for name, path in self.search.heads().items():
             if name not in HEADS:
-                raise ConfigError("search.head" if isinstance(self.search.head, str) else path, one_of("head", name, HEADS))
+                raise ConfigError(
+                    "search.head" if isinstance(self.search.head, str) else path, one_of("head", name, HEADS)
+                )
         self.channels = tuple(dict(block_channels(experiment.backbone)).values())
         self.parameters = self.search.parameters(len(self.channels))
         self._check_ends()

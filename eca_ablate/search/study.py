@@ -129,6 +129,10 @@ class PointsStudy:
         best = max(told, key=lambda trial: (sign * float(trial.value or 0.0), -trial.number), default=None)
         return None if best is None else self._point(best.number, best.params)
 
+    def points(self) -> list[Point]:
+        """Return the points that have been proposed, in order."""
+        return [self._point(trial.number, trial.params) for trial in self._study.get_trials(deepcopy=False)]
+
     def table(self) -> list[dict[str, Any]]:
         """Return the rows of `points.csv`; those of an enumerated space that were not proposed yet are waiting."""
         trials = {trial.number: trial for trial in self._study.get_trials(deepcopy=False)}
