@@ -11,7 +11,8 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,8 @@ class RunsStudy:
                 ended(trial)
 
         while True:
-            fail_stale_trials(self._study)
+            with _experimental():
+                fail_stale_trials(self._study)
             self.release_dead()
             if not self._trials(TrialState.WAITING):
                 if not self._trials(TrialState.RUNNING) and not self._study.user_attrs.get("open", False):
@@ -255,11 +257,10 @@ def open_study(url: str, folder: Path, kind: str, metric: str, pruner: BasePrune
         metric: its direction is the study's.
         pruner: of its trials.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with _experimental():
         storage = RDBStorage(
             url,
-            heartbeat_interval=HEARTBEAT_SECONDS,
+            heartbeat_interval=HEARTBEAT_SECONDS if kind == "runs" else None,  # a point is asked and told, not driven
             grace_period=GRACE_SECONDS,
             heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
         )
@@ -271,6 +272,14 @@ def open_study(url: str, folder: Path, kind: str, metric: str, pruner: BasePrune
         direction=METRICS[metric],
         load_if_exists=True,
     )
+
+
+@contextmanager
+def _experimental() -> Iterator[None]:
+    """Use what Optuna calls experimental without saying so each time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
 
 
 def _alive(process: Any) -> bool:

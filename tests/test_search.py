@@ -14,7 +14,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from eca_ablate.cli import main
+
 from eca_ablate.config import BackboneConfig, DataConfig, Experiment, Recipe, RunConfig
 from eca_ablate.errors import ConfigError, UserError
 from eca_ablate.search import PointsStudy, Pruning, SearchPlan, run_pruner
@@ -48,9 +48,7 @@ class Drive:
 
     def __init__(self, folder: Path, search: Search, **changes: Any) -> None:
         self.plan = SearchPlan(experiment(search, **changes))
-        self.runs = RunsStudy(
-            storage_url(folder), folder, search.metric, run_pruner(search.pruner, epochs=2)
-        )
+        self.runs = RunsStudy(storage_url(folder), folder, search.metric, run_pruner(search.pruner, epochs=2))
         self.runs.bind(self.plan.binding)
         self.points = PointsStudy(self.plan, self.runs, folder)
         self.trained: list[RunConfig] = []
@@ -115,11 +113,17 @@ def test_the_winner_has_the_best_mean_and_is_compared_on_seeds_no_choice_has_see
     winner = drive.points.winner()
 
     assert winner is not None
-    assert winner.network == max(
-        drive.plan.points, key=lambda point: sum(score(point.run(seed).config) for seed in range(3))
-    ).network
+    assert (
+        winner.network
+        == max(drive.plan.points, key=lambda point: sum(score(point.run(seed).config) for seed in range(3))).network
+    )
     final = drive.plan.final(winner)
-    assert [arm.label for arm in final.arms] == [f"Winner: {winner.arm.label}", "Vanilla", "ECA (k=3)", "ECA (adaptive)"]
+    assert [arm.label for arm in final.arms] == [
+        f"Winner: {winner.arm.label}",
+        "Vanilla",
+        "ECA (k=3)",
+        "ECA (adaptive)",
+    ]
     assert {run.config.seed for run in final.runs} == {3, 4, 5}
     assert final.arms[0].blocks == winner.template.blocks
     assert not {run.config.key() for run in final.runs} & {config.key() for config in drive.trained}

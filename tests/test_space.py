@@ -24,9 +24,7 @@ def test_a_range_with_steps_reaches_both_ends() -> None:
     assert max(Counter(tuple(p.items()) for p in points).values()) == 1
 
 
-@given(
-    low=st.integers(-20, 20), count=st.integers(0, 30), step=st.sampled_from([0.1, 0.25, 0.3, 0.5, 1, 2])
-)
+@given(low=st.integers(-20, 20), count=st.integers(0, 30), step=st.sampled_from([0.1, 0.25, 0.3, 0.5, 1, 2]))
 def test_every_step_of_a_range_is_there_once(low: int, count: int, step: float) -> None:
     search = Search(space={"b": {"low": low, "high": low + count * step, "step": step}})
 
@@ -52,7 +50,8 @@ def test_each_stage_has_a_kernel_size_of_its_own() -> None:
 
 def test_options_depend_on_the_head_that_is_chosen() -> None:
     search = Search(
-        head={"none": None, "se": {"reduction": [4, 8]}, "eca": {"kernel_size": [3, 5]}}, space={"recipe.lr": [0.1, 0.2]}
+        head={"none": None, "se": {"reduction": [4, 8]}, "eca": {"kernel_size": [3, 5]}},
+        space={"recipe.lr": [0.1, 0.2]},
     )
 
     points = list(search.points(stages=3))

@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 from lightning import Callback, LightningModule, Trainer
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, WilcoxonPruner
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import Trial
@@ -33,6 +34,13 @@ def sampler_for(search: Search, number: int) -> BaseSampler:
         return RandomSampler(seed=seed)
 
 
+def distribution(parameter: Parameter) -> BaseDistribution:
+    """Return a parameter as Optuna describes it."""
+    if isinstance(parameter, Choice):
+        return CategoricalDistribution(parameter.values)
+    return FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step)
+
+
 def suggest(trial: Trial, parameter: Parameter) -> Any:
     """Let the sampler choose a value of a parameter."""
     if isinstance(parameter, Choice):
@@ -42,7 +50,11 @@ def suggest(trial: Trial, parameter: Parameter) -> Any:
 
 def point_pruner(search: Search) -> BasePruner:
     """Return the pruner that spares a network its further seeds, by those it has in common with the best one."""
-    return WilcoxonPruner(p_threshold=0.1) if search.pruner == "wilcoxon" else NopPruner()
+    if search.pruner != "wilcoxon":
+        return NopPruner()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return WilcoxonPruner(p_threshold=0.1)
 
 
 def run_pruner(pruner: str, epochs: int) -> BasePruner:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import statistics
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from eca_ablate.plan import PlannedRun
 from eca_ablate.search.points import Point, SearchPlan
-from eca_ablate.search.proposing import point_pruner, sampler_for, suggest
+from eca_ablate.search.proposing import distribution, point_pruner, sampler_for, suggest
 from eca_ablate.study import RunsStudy, open_study
+
+Rows = Mapping[str, dict[str, Any]]
 
 
 class PointsStudy:
@@ -42,25 +45,48 @@ class PointsStudy:
             Whether there is nothing more to train: all points are told, but for those with a run in `failed`.
         """
         rows, pruned = self.runs.rows(), self.runs.pruned()
-        while True:
-            open_points = self._asked()
-            needed = [run for trial in open_points for run in self._judge(trial, rows, pruned)]
-            left = self._wanted() - len(self._study.get_trials(deepcopy=False))
-            if needed or left <= 0:
-                break
-            for _ in range(min(self._batch(), left)):
-                self._propose()
+        needed = self._visit(rows, pruned) if self._at_once else self._converse(rows, pruned)
         seeds = {seed: place for place, seed in enumerate(self.plan.seeds)}
         self.runs.enqueue(sorted(needed, key=lambda run: seeds[run.config.seed]), purpose="search")
         return not needed
 
-    def _wanted(self) -> int:
-        return len(self.plan.points) or self.plan.search.trials or 0
+    @property
+    def _at_once(self) -> bool:
+        """Whether all points are known beforehand and none depends on another."""
+        return bool(self.plan.points) and self.plan.search.pruner != "wilcoxon"
 
-    def _batch(self) -> int:
-        # With `wilcoxon`, later networks are compared with finished ones, so they cannot all begin at once.
-        together = self.plan.points and self.plan.search.pruner != "wilcoxon"
-        return len(self.plan.points) if together else self.plan.search.batch
+    def _visit(self, rows: Rows, pruned: set[str]) -> list[PlannedRun]:
+        """Record the points whose networks are finished, and return the runs that the others need."""
+        recorded = {trial.user_attrs["point"] for trial in self._study.get_trials(deepcopy=False)}
+        ranges = {parameter.name: distribution(parameter) for parameter in self.plan.parameters}
+        needed: dict[str, PlannedRun] = {}
+        for number, point in enumerate(self.plan.points):
+            if number in recorded:
+                continue
+            outcome, value, missing = self._outcome(point, rows, pruned)
+            if outcome is not None:
+                self._study.add_trial(
+                    create_trial(
+                        state=TrialState.PRUNED if value is None else TrialState.COMPLETE,
+                        value=value,
+                        params=point.params,
+                        distributions={name: ranges[name] for name in point.params},
+                        user_attrs={**self._facts(number, point), "outcome": outcome},
+                    )
+                )
+            needed |= {run.config.key(): run for run in missing}
+        return list(needed.values())
+
+    def _converse(self, rows: Rows, pruned: set[str]) -> list[PlannedRun]:
+        """Tell what is finished and ask for more, until some run is needed or the search is over."""
+        wanted = len(self.plan.points) or self.plan.search.trials or 0
+        while True:
+            needed = [run for trial in self._asked() for run in self._judge(trial, rows, pruned)]
+            left = wanted - len(self._study.get_trials(deepcopy=False))
+            if needed or left <= 0:
+                return needed
+            for _ in range(min(self.plan.search.batch, left)):
+                self._propose()
 
     def _asked(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -76,37 +102,51 @@ class PointsStudy:
             if parameter.head in (None, chosen):
                 value = suggest(trial, parameter)
                 chosen = value if parameter.name == "head" else chosen
-        point = self._point(trial.number, trial.params)
-        trial.set_user_attr("network", point.network)
-        trial.set_user_attr("label", point.arm.label)
-        trial.set_user_attr("runs", [point.run(seed).config.key() for seed in self.plan.seeds])
+        for name, fact in self._facts(number, self._point(number, trial.params)).items():
+            trial.set_user_attr(name, fact)
+
+    def _facts(self, number: int, point: Point) -> dict[str, Any]:
+        runs = [point.run(seed).config.key() for seed in self.plan.seeds]
+        return {"point": number, "network": point.network, "label": point.arm.label, "runs": runs}
 
     def _point(self, number: int, params: dict[str, Any]) -> Point:
         if number not in self._resolved:
             self._resolved[number] = self.plan.resolve(params)
         return self._resolved[number]
 
-    def _judge(self, asked: FrozenTrial, rows: dict[str, dict[str, Any]], pruned: set[str]) -> list[PlannedRun]:
-        """Tell the study what came of a point, or return the runs it still needs."""
-        point = self._point(asked.number, asked.params)
+    def _outcome(self, point: Point, rows: Rows, pruned: set[str]) -> tuple[str | None, float | None, list[PlannedRun]]:
+        """Return what came of a point and its value, or the runs it still needs."""
         runs = {run.config.key(): run for run in (point.run(seed) for seed in self.plan.seeds)}
         done = [rows[key] for key in runs if key in rows]
         if any(row["status"] == "diverged" for row in done):
-            self._tell(asked, "diverged")
-        elif pruned.intersection(runs) or point.network in self._given_up():
-            self._tell(asked, "pruned")
-        elif len(done) == len(runs):
-            self._tell(asked, "complete", statistics.mean(float(row[self.plan.search.metric]) for row in done))
-        elif self.plan.search.pruner == "wilcoxon" and self._hopeless(asked, list(runs), rows):
-            self._tell(asked, "pruned")
-        elif not self.failed.intersection(runs):
-            missing = [run for key, run in runs.items() if key not in rows]
-            return missing[:1] if self.plan.search.pruner == "wilcoxon" else missing
+            return "diverged", None, []
+        if pruned.intersection(runs):
+            return "pruned", None, []
+        if len(done) == len(runs):
+            return "complete", statistics.mean(float(row[self.plan.search.metric]) for row in done), []
+        return None, None, [] if self.failed.intersection(runs) else [r for k, r in runs.items() if k not in rows]
+
+    def _judge(self, asked: FrozenTrial, rows: Rows, pruned: set[str]) -> list[PlannedRun]:
+        """Tell the study what came of a point, or return the runs it needs next."""
+        point = self._point(asked.number, asked.params)
+        outcome, value, missing = self._outcome(point, rows, pruned)
+        one_by_one = self.plan.search.pruner == "wilcoxon"
+        if outcome is None and (
+            point.network in self._given_up() or (one_by_one and self._hopeless(asked, point, rows))
+        ):
+            outcome = "pruned"
+        if outcome is None:
+            return missing[:1] if one_by_one else missing
+        # Pruned, not failed, so that the sampler learns to keep away; neither can ever be the best.
+        Trial(self._study, asked._trial_id).set_user_attr("outcome", outcome)
+        self._study.tell(asked.number, value, state=TrialState.PRUNED if value is None else TrialState.COMPLETE)
         return []
 
-    def _hopeless(self, asked: FrozenTrial, keys: list[str], rows: dict[str, dict[str, Any]]) -> bool:
+    def _hopeless(self, asked: FrozenTrial, point: Point, rows: Rows) -> bool:
+        """Report the seeds that are done, and ask whether those in common with the best network settle it."""
         trial = Trial(self._study, asked._trial_id)
-        for step, key in enumerate(keys):
+        for step, seed in enumerate(self.plan.seeds):
+            key = point.run(seed).config.key()
             if key in rows and step not in asked.intermediate_values:
                 trial.report(float(rows[key][self.plan.search.metric]), step)
         with warnings.catch_warnings():
@@ -117,26 +157,21 @@ class PointsStudy:
         told = self._study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
         return {trial.user_attrs["network"] for trial in told if trial.user_attrs["outcome"] == "pruned"}
 
-    def _tell(self, asked: FrozenTrial, outcome: str, value: float | None = None) -> None:
-        # Pruned, not failed, so that the sampler learns to keep away; neither can ever be the best.
-        Trial(self._study, asked._trial_id).set_user_attr("outcome", outcome)
-        self._study.tell(asked.number, value, state=TrialState.PRUNED if value is None else TrialState.COMPLETE)
-
     def winner(self) -> Point | None:
         """Return the best complete point, of equal ones the first; None if there is none."""
         told = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         sign = 1 if self.plan.search.direction == "maximize" else -1
-        best = max(told, key=lambda trial: (sign * float(trial.value or 0.0), -trial.number), default=None)
-        return None if best is None else self._point(best.number, best.params)
+        best = max(told, key=lambda t: (sign * float(t.value or 0.0), -int(t.user_attrs["point"])), default=None)
+        return None if best is None else self._point(best.user_attrs["point"], best.params)
 
     def points(self) -> list[Point]:
-        """Return the points that have been proposed, in order."""
-        return [self._point(trial.number, trial.params) for trial in self._study.get_trials(deepcopy=False)]
+        """Return the points that are known, in order: all of an enumerated space, or those proposed so far."""
+        proposed = self._study.get_trials(deepcopy=False)
+        return self.plan.points or [self._point(trial.number, trial.params) for trial in proposed]
 
     def table(self) -> list[dict[str, Any]]:
-        """Return the rows of `points.csv`; those of an enumerated space that were not proposed yet are waiting."""
-        trials = {trial.number: trial for trial in self._study.get_trials(deepcopy=False)}
-        points = dict(enumerate(self.plan.points)) or {n: self._point(n, t.params) for n, t in trials.items()}
+        """Return the rows of `points.csv`; points that have not been told yet are waiting."""
+        trials = {trial.user_attrs["point"]: trial for trial in self._study.get_trials(deepcopy=False)}
         first: dict[str, int] = {}
         return [
             {
@@ -149,7 +184,7 @@ class PointsStudy:
                 "params": point.params,
                 **_outcome(trials.get(number)),
             }
-            for number, point in points.items()
+            for number, point in enumerate(self.points())
         ]
 
     def importance(self) -> dict[str, Any] | None:
