@@ -290,7 +290,11 @@ class Experiment:
                 "seeds",
                 f"each seed counts once, but got {self.seeds}",
             )
-            _require(min(self.seeds) >= 0, "seeds", f"seeds are whole numbers from 0, but got {self.seeds}")
+            _require(
+                min(self.seeds) >= 0 and max(self.seeds) < 2**63,
+                "seeds",
+                f"seeds are whole numbers from 0, below 2^63, but got {self.seeds}",
+            )
         _require(
             self.search is None or self.heads is None,
             "heads",

@@ -48,10 +48,14 @@ class AttentionClassifier(LightningModule):
             for k in (1, 5)
         }
         top: dict[str, Metric | MetricCollection] = {**accuracies}
-        self.val_metrics = MetricCollection({**top, "loss": MeanMetric()}, prefix="val_", compute_groups=False)
+        # Leaving out what is no number would hide that a run diverged; torchmetrics then ignores weights, so the mean
+        # is over images and not over batches.
+        top["loss"] = MeanMetric(nan_strategy="disable")
+        self.val_metrics = MetricCollection(top, prefix="val_", compute_groups=False)
         self.test_metrics = self.val_metrics.clone(prefix="test_")
         self._train_loss: Tensor | None = None
         self._train_steps = 0
+        self._lr = self.recipe.lr
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch class"]:
         """Return the logits of the classes."""
@@ -67,14 +71,16 @@ class AttentionClassifier(LightningModule):
         self._train_steps += 1
         return loss
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Remember the learning rate, which the schedule changes before the epoch ends."""
+        self._lr = optimizer.param_groups[0]["lr"]
+
     def on_train_epoch_end(self) -> None:
         """Log the mean training loss and the learning rate that the last step had."""
         if self._train_loss is not None:
             self.log("train_loss", self._train_loss / self._train_steps)
+            self.log("lr", self._lr)
         self._train_loss, self._train_steps = None, 0
-        schedule = self.lr_schedulers()
-        if isinstance(schedule, LRScheduler):
-            self.log("lr", schedule.get_last_lr()[0])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Accumulate the validation metrics."""
@@ -97,7 +103,7 @@ class AttentionClassifier(LightningModule):
         logits = self(images).float()
         for name, metric in metrics.items(keep_base=True):
             if name == "loss":
-                metric.update(nn.functional.cross_entropy(logits, labels), weight=len(labels))
+                metric.update(nn.functional.cross_entropy(logits, labels, reduction="none"))
             else:
                 metric.update(logits, labels)
 
@@ -128,12 +134,12 @@ def weight_groups(net: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """
     if recipe.decay == "all":
         return [{"params": list(net.parameters())}]
-    free: list[nn.Parameter] = []
-    decayed: list[nn.Parameter] = []
+    decays: dict[nn.Parameter, bool] = {}  # weights that layers share are there once
     for module in net.modules():
         norm = isinstance(module, (_NormBase, nn.GroupNorm, nn.LayerNorm))
         for name, weight in module.named_parameters(recurse=False):
-            (free if norm or name == "bias" else decayed).append(weight)
+            decays.setdefault(weight, not norm and name != "bias")
+    decayed, free = ([weight for weight, does in decays.items() if does is group] for group in (True, False))
     return [{"params": decayed}, {"params": free, "weight_decay": 0.0}]
 
 

@@ -50,7 +50,7 @@ def experiment_help() -> str:
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="eca-ablate run FILE", exit_on_error=False)
+    parser = ArgumentParser(prog="eca-ablate run FILE", exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="an experiment file")
     parser.add_class_arguments(Experiment, None)
     return parser
@@ -59,7 +59,12 @@ def _parser() -> ArgumentParser:
 def _parse(arguments: Sequence[str]) -> Experiment:
     parser = _parser()
     try:
-        parsed = parser.instantiate(parser.parse_args(arguments))
+        read = parser.parse_args(arguments)
+        for key in _keys(Experiment, ""):
+            absent = read[key.partition(".")[0]] is None and "." in key  # an optional section
+            if not absent and read[key] is None and "None" not in _declared(key):
+                raise ConfigError(key, f"must be of type {_declared(key)}, but got nothing")
+        parsed = parser.instantiate(read)
     except UserError:
         raise
     except (ArgumentError, ValueError) as error:
@@ -98,13 +103,19 @@ def _readable(message: str) -> UserError:
     key = next((key for key in (".".join(keys), *keys[::-1]) if key in names), None)
     if key is None:
         return UserError(" ".join(message.split()))
-    kind: Any = Experiment
-    for name in key.split("."):
-        kind, declared = _section(get_type_hints(kind)[name]), next(i.type for i in fields(kind) if i.name == name)
     got = re.search(r"(?:Got value|Given value): (.*)", message)
     allowed = re.findall(r"typing.Literal\[(.*?)\]", message)
-    takes = f"one of {allowed[0]}" if allowed else f"of type {str(declared).replace(' | None', '')}"
+    takes = f"one of {allowed[0]}" if allowed else f"of type {_declared(key).replace(' | None', '')}"
     return ConfigError(key, f"must be {takes}, but got {got.group(1) if got else 'something else'!s:.80}")
+
+
+def _declared(key: str) -> str:
+    """Return the type of a key as `config.py` writes it."""
+    kind: Any = Experiment
+    *groups, last = key.split(".")
+    for name in groups:
+        kind = _section(get_type_hints(kind)[name])
+    return next(str(item.type) for item in fields(kind) if item.name == last)
 
 
 def _keys(kind: Any, path: str) -> list[str]:

@@ -176,11 +176,11 @@ def resolve_head(
     Raises:
         ConfigError: naming the path of the option to blame.
     """
+    allowed = head_options(name)
     for option in options:
-        if option not in head_options(name):
-            allowed = head_options(name)
-            known = one_of("option", option, allowed) if allowed else f"`{name}` has no options"
-            raise ConfigError(f"{path}.{option}", known)
+        if option not in allowed:
+            known = one_of("option", option, allowed) if allowed else f"it has no options, but got {option!r}"
+            raise ConfigError(f"{path}.{option}", f"`{name}`: {known}")
     shape = block_channels(backbone.resolve())
     stages = 1 + shape[-1][0]
     by_stage = _by_stage(options, stages, path)
@@ -188,13 +188,13 @@ def resolve_head(
     for stage, channels in shape:
         try:
             blocks.append(build_meta(name, channels, by_stage[stage]))
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             blamed = next((option for option in options if f"`{option}" in str(error)), None)
             where = f"stage {stage + 1} of {backbone.name} has {channels} channels"
             raise ConfigError(f"{path}.{blamed}" if blamed else path, f"{error} ({where})") from error
-    wide = [
-        next((b.get("kernel_size") for (s, _), b in zip(shape, blocks, strict=True) if s == i)) for i in range(stages)
-    ]
+    first = {stage: block for (stage, _), block in reversed(list(zip(shape, blocks, strict=True)))}
+    # ECA-NS with k = 1 is described as SE-Var2, which has no k
+    wide = [first[stage].get("kernel_size", by_stage[stage].get("kernel_size")) for stage in range(stages)]
     return tuple(blocks), "-".join(str(k) for k in wide if k is not None)
 
 

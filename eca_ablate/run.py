@@ -71,7 +71,7 @@ def run(config: RunConfig, log_dir: Path | None = None, callbacks: Sequence[Call
             devices=1,
             precision="bf16-mixed" if config.recipe.precision == "bf16" else "32-true",
             callbacks=[watch, *callbacks],
-            logger=_logger(log_dir),
+            logger=_logger(log_dir, config),
             num_sanity_val_steps=0,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -188,10 +188,14 @@ def _floats(trainer: Trainer) -> dict[str, float]:
     return {name: round(float(value), 6) for name, value in trainer.callback_metrics.items()}
 
 
-def _logger(log_dir: Path | None) -> TensorBoardLogger | bool:
+def _logger(log_dir: Path | None, config: RunConfig) -> TensorBoardLogger | bool:
     if log_dir is None:
         return False
-    return TensorBoardLogger(str(log_dir.parent), name="", version=log_dir.name, default_hp_metric=False)
+    for path in (*log_dir.glob("events.out.tfevents.*"), log_dir / "hparams.yaml"):
+        path.unlink(missing_ok=True)  # of an attempt that was stopped
+    logger = TensorBoardLogger(str(log_dir.parent), name="", version=log_dir.name, default_hp_metric=False)
+    logger.hparams = _hyper_parameters(config)
+    return logger
 
 
 def _hyper_parameters(config: RunConfig) -> dict[str, Any]:

@@ -315,7 +315,7 @@ DIGITS = "unknown data set 'cifar1O' (did you mean `cifar10`?); known: digits, c
         (lambda: Experiment(seeds=0), "seeds", "at least one seed is needed, but got 0"),
         (lambda: Experiment(seeds=[]), "seeds", "at least one seed is needed, but got an empty list"),
         (lambda: Experiment(seeds=[1, 1]), "seeds", "each seed counts once, but got [1, 1]"),
-        (lambda: Experiment(seeds=[-1]), "seeds", "seeds are whole numbers from 0, but got [-1]"),
+        (lambda: Experiment(seeds=[-1]), "seeds", "seeds are whole numbers from 0, below 2^63, but got [-1]"),
         (lambda: Experiment(heads="table1"), "heads", "unknown list of heads 'table1' (did you mean `table2`?)"),
         (lambda: Experiment(heads=[]), "heads", "at least one head is needed, but got an empty list"),
     ],
