@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from eca_ablate import __version__
 from eca_ablate.errors import UserError
@@ -55,10 +55,12 @@ def _terminate(*_: object) -> None:
     raise SystemExit(TERMINATED)
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, but got {text}")
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least}, but got {text!r}")
+        return int(text)
+
     return number
 
 
@@ -79,18 +81,24 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("file", metavar="FILE", help="the experiment")
         command.add_argument("--out", metavar="DIR", help="results folder (default: results/<name of FILE>)")
         command.add_argument("--storage", metavar="URL", help="of the study (default: an SQLite file in the folder)")
-    run.add_argument("--workers", type=_count, metavar="N", help="processes (default: cores over threads of a run)")
+    run.add_argument(
+        "--workers", type=_at_least(1), metavar="N", help="processes (default: cores over threads of a run)"
+    )
     run.add_argument("--engine", choices=["local"], default="local", help="who runs the workers")
 
     report = commands.add_parser("report", help="write the tables again from the stored rows")
     report.add_argument("folder", metavar="DIR", help="a results folder")
 
     cost.add_argument("file", metavar="FILE", nargs="?", help="an experiment (default: Table 2's heads)")
-    cost.add_argument("--image-size", type=_count, metavar="N", help="pixels (default: 224, or 32 with a cifar stem)")
-    cost.add_argument("--classes", type=_count, metavar="N", help="outputs (default: 1000, or 10 with a cifar stem)")
-    cost.add_argument("--batch-size", type=_count, default=16, metavar="N", help="images a step (default: 16)")
     cost.add_argument(
-        "--rounds", type=int, default=5, metavar="N", help="of speed measurement (default: 5; 0 measures none)"
+        "--image-size", type=_at_least(1), metavar="N", help="pixels (default: 224, or 32 with a cifar stem)"
+    )
+    cost.add_argument(
+        "--classes", type=_at_least(1), metavar="N", help="outputs (default: 1000, or 10 with a cifar stem)"
+    )
+    cost.add_argument("--batch-size", type=_at_least(1), default=16, metavar="N", help="images a step (default: 16)")
+    cost.add_argument(
+        "--rounds", type=_at_least(0), default=5, metavar="N", help="of speed measurement (default: 5; 0 measures none)"
     )
 
     data = commands.add_parser("data", help="download, verify and decode data sets")
@@ -101,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         "name", metavar="NAME", help="digits, cifar10, cifar100, tiny_imagenet, imagenette, imagefolder"
     )
     prepare.add_argument("--root", "--data.root", metavar="DIR", help="folder of an imagefolder")
-    prepare.add_argument("--image-size", "--data.image_size", type=_count, metavar="N", help="pixels")
+    prepare.add_argument("--image-size", "--data.image_size", type=_at_least(1), metavar="N", help="pixels")
 
     doctor = commands.add_parser("doctor", help="what this machine can do, and what is wrong")
     for command in (plan, cost, doctor):

@@ -22,6 +22,7 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import RandomSampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from eca_ablate.config import RunConfig
 from eca_ablate.errors import UserError
@@ -257,13 +258,17 @@ def open_study(url: str, folder: Path, kind: str, metric: str, pruner: BasePrune
         metric: its direction is the study's.
         pruner: of its trials.
     """
-    with _experimental():
-        storage = RDBStorage(
-            url,
-            heartbeat_interval=HEARTBEAT_SECONDS if kind == "runs" else None,  # a point is asked and told, not driven
-            grace_period=GRACE_SECONDS,
-            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
-        )
+    try:
+        with _experimental():
+            storage = RDBStorage(
+                url,
+                heartbeat_interval=HEARTBEAT_SECONDS if kind == "runs" else None,  # points are asked and told
+                grace_period=GRACE_SECONDS,
+                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
+            )
+    except (SQLAlchemyError, ImportError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"cannot open the storage of the study: {reason}; check `--storage URL`") from error
     return optuna.create_study(
         storage=storage,
         study_name=kind if url == storage_url(folder) else f"{folder.resolve().name}/{kind}",

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from eca_ablate.errors import UserError
 from eca_ablate.machine import best_device
 from eca_ablate.plan import Plan
 from eca_ablate.study import RunsStudy, storage_url
@@ -18,6 +19,20 @@ from eca_ablate.study import RunsStudy, storage_url
 def results_folder(file: str, out: str | None) -> Path:
     """Return the folder that an experiment's results go to."""
     return Path(out) if out else Path("results") / Path(file).stem
+
+
+def make_folder(folder: Path) -> None:
+    """Make a results folder.
+
+    Raises:
+        UserError: if that is impossible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot make the results folder {folder}: {error.strerror}; take another: `--out DIR`"
+        ) from error
 
 
 def existing_study(folder: Path, storage: str | None, metric: str = "val_top1") -> RunsStudy | None:

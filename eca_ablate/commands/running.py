@@ -11,6 +11,7 @@ from eca_ablate.commands.common import (
     command_line,
     counts,
     existing_study,
+    make_folder,
     planned_precision,
     results_folder,
     say,
@@ -20,7 +21,7 @@ from eca_ablate.data import prepare
 from eca_ablate.engine import Event
 from eca_ablate.loading import load_experiment
 from eca_ablate.machine import device_name
-from eca_ablate.plan import make_plan
+from eca_ablate.plan import make_plan, resolve_arms
 from eca_ablate.report import write_tables
 from eca_ablate.study import RunsStudy, export, storage_url
 
@@ -32,12 +33,14 @@ def run_experiment(
     experiment = load_experiment(file, overrides)
     folder = results_folder(file, out)
     command = command_line("run", file, overrides, out)
+    if experiment.search is None:
+        resolve_arms(experiment)  # a head that cannot be is refused before anything is downloaded or written
     if not experiment.data.stream:
         prepare(experiment.data)
     if experiment.search is not None:
         return run_search(experiment, Path(file).stem, folder, storage, engine, workers, command)
     plan = make_plan(experiment, planned_precision(existing_study(folder, storage)))
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     study = RunsStudy(storage or storage_url(folder), folder)
     study.add(plan)
     keys = {run.config.key() for run in plan.runs}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eca_ablate.commands.carrying import carry_out, raise_failures
-from eca_ablate.commands.common import default_workers, existing_study, planned_precision, say
+from eca_ablate.commands.common import default_workers, existing_study, make_folder, planned_precision, say
 from eca_ablate.config import Experiment
 from eca_ablate.engine import Event
 from eca_ablate.errors import UserError
@@ -35,7 +35,7 @@ def run_search(
     assert experiment.search is not None  # noqa: S101  (the caller asks for a search)
     search = experiment.search
     plan = SearchPlan(experiment, planned_precision(existing_study(folder, storage, search.metric)))
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     pruner = run_pruner(search.pruner, experiment.recipe.epochs)
     runs = RunsStudy(storage or storage_url(folder), folder, search.metric, pruner)
     runs.bind(plan.binding)

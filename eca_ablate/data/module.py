@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,10 @@ class AblationData(LightningDataModule):
         super().__init__()
         self.config = config
         self.info: DataInfo = describe(config)
-        self.recipe = resolve_augmentation(recipe or Recipe(), self.info)
+        recipe = recipe or Recipe()
+        if config.stream and recipe.augment == "auto":  # streamed images have no common size to crop
+            recipe = replace(recipe, augment="resized_crop")
+        self.recipe = resolve_augmentation(recipe, self.info)
         self.seed = seed
         if config.stream and self.recipe.augment == "crop":
             raise ConfigError(
