@@ -45,7 +45,7 @@ def write_figures(
         put("gamma_b", lambda figure: draw_map(figure, grid, known, facts), PAGE, height)
     elif pairs:
         put("gamma_b", lambda figure: draw_pairs(figure, pairs, known, facts), COLUMN, 3.0)
-    if points:
+    if any(point.state != "waiting" for point in points):
         put("history", lambda figure: draw_history(figure, points, facts), COLUMN, 2.6)
     found = _importance(folder)
     if found is not None:
@@ -78,11 +78,20 @@ def draw_kernel_size(figure: Figure, sizes: Mapping[tuple[str, int | str], Netwo
     heads = list(dict.fromkeys(head for head, _ in sizes))
     every = sorted({k for _, k in sizes if isinstance(k, int)})
     space = min((b - a for a, b in itertools.pairwise(every)), default=1)
+    spread = any(one.std is not None for one in sizes.values())
+    handles: list[Any] = []
+    lines: list[Any] = []
     for place, head in enumerate(heads):
         shift = (place - (len(heads) - 1) / 2) * 0.12 * space
-        name = f"{_title(head)} " if len(heads) > 1 else ""
+        name = f"{_title(head)}, " if len(heads) > 1 else ""
         fixed = {k: one for (whose, k), one in sizes.items() if whose == head and isinstance(k, int)}
-        _draw_fixed(axes, head, {k + shift: fixed[k] for k in sorted(fixed)}, 0.1 * space, f"{name}fixed k")
+        handles += _draw_fixed(
+            axes,
+            head,
+            {k + shift: fixed[k] for k in sorted(fixed)},
+            0.1 * space,
+            f"{name}fixed k{', mean ± std' if spread else ''}",
+        )
         named = [(k, one) for (whose, k), one in sizes.items() if whose == head and isinstance(k, str)]
         for dash, (k, one) in zip(_DASHES * len(named), named, strict=False):
             if one.shown is None:
@@ -90,77 +99,88 @@ def draw_kernel_size(figure: Figure, sizes: Mapping[tuple[str, int | str], Netwo
             colour = "black" if len(heads) == 1 else look_of(head).colour
             if one.std is not None:
                 axes.axhspan(one.shown - one.std, one.shown + one.std, color=colour, alpha=0.1, linewidth=0)
-            sizes_of = f" ({plain(one.kernel_sizes, 20)})" if one.kernel_sizes else ""
-            axes.axhline(one.shown, color=colour, linestyle=dash, linewidth=1, label=f"{name}{plain(k)}{sizes_of}")
+            stages = f" ({plain(one.kernel_sizes, 12)})" if one.kernel_sizes else ""
+            label = f"{name}{plain(k, 20)}{stages}"
+            lines.append(axes.axhline(one.shown, color=colour, linestyle=dash, linewidth=1, label=label))
     axes.set(xlabel="kernel size k", ylabel=facts.axis)
     if len(every) <= 12:
         axes.set_xticks(every)
-    axes.margins(x=0.08)
-    if any(one.std is not None for one in sizes.values()):
-        axes.plot([], [], linestyle="", marker=".", color=GREY, alpha=0.6, label="one seed")
-    legend_below(axes, 2)
+    axes.set_xlim(every[0] - 0.4 * space, every[-1] + 0.4 * space)
+    if spread:
+        handles += axes.plot([], [], linestyle="", marker=".", color=GREY, label="one seed", markeredgewidth=0)
+    legend_below(axes, 2, handles + lines)
 
 
 def draw_history(figure: Figure, points: Sequence[SearchPoint], facts: SearchFacts) -> None:
-    """Draw the value of each point in the order of their numbers, and the best so far."""
+    """Draw the value of each point in the order of their numbers, and the best so far.
+
+    Points without a value, and those far worse than the rest, stand in a strip below the axis.
+    """
     axes = figure.add_subplot()
     axes.grid(True, axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    axes.set(xlabel="point", ylabel=facts.axis)
     values = {point.point: point.value for point in points if point.value is not None and math.isfinite(point.value)}
-    span = limits(list(values.values()), facts.direction)
-    if span is not None:
-        running, best = [], math.inf
-        sign = -1 if facts.direction == "maximize" else 1
-        for value in values.values():
-            best = min(best, sign * value)
-            running.append(sign * best)
-        axes.step(list(values), running, where="post", color=GREY, linewidth=0.9, zorder=1, label="best so far")
-        room = 0.08 * (span.high - span.low)
-        axes.set_ylim(span.low - 2.5 * room, span.high + room)
-        heads = list(dict.fromkeys(point.head(facts.head) for point in points))
-        for head in heads:
-            look = look_of(head)
-            for shared in (False, True):
-                mine = [
-                    (point.point, span.clip(values[point.point]))
-                    for point in points
-                    if point.point in values
-                    and point.head(facts.head) == head
-                    and (point.shared_with is not None) == shared
-                ]
-                if not mine:
-                    continue
-                name = _title(head) if len(heads) > 1 else "new network"
-                axes.plot(
-                    *zip(*mine, strict=True),
-                    linestyle="",
-                    marker=look.marker,
-                    markersize=3.2,
-                    markerfacecolor="white" if shared else look.colour,
-                    markeredgecolor=look.colour,
-                    markeredgewidth=0.6,
-                    label=name if not shared else "same as an earlier one" if len(heads) == 1 else f"{name}, shared",
-                    zorder=2 if shared else 3,
-                )
-        _beyond(axes, {number: value for number, value in values.items() if span.clip(value) != value}, facts)
+    span = limits(list({p.network: values[p.point] for p in points if p.point in values}.values()), facts.direction)
+    strip = {state: [p.point for p in points if p.state == state] for state in ("waiting", "pruned", "diverged")}
+    if span is None:
+        axes.set(ylim=(0, 1), yticks=[])
     else:
-        axes.set_yticks([])
-    for state in ("pruned", "diverged", "waiting"):
-        lost = [point.point for point in points if point.state == state]
-        if lost:
+        strip["worse than shown"] = [number for number, value in values.items() if span.clip(value) != value]
+        margin = 0.06 * (span.high - span.low)
+        axes.set_ylim(span.low - margin * (3.2 if any(strip.values()) else 1), span.high + margin)
+        if any(strip.values()):
+            axes.axhline(span.low - 1.2 * margin, color="#333333", linewidth=0.4, linestyle=(0, (2, 2)))
+            ticks = [tick for tick in axes.get_yticks() if span.low - margin <= tick <= span.high + margin]
+            axes.set_yticks(ticks)
+        shown = [point for point in points if point.point in values and span.clip(point.value or 0.0) == point.value]
+        _draw_best(axes, {number: span.clip(value) for number, value in values.items()}, facts)
+        _draw_values(axes, shown, facts)
+    for state, where in strip.items():
+        if where:
             axes.plot(
-                lost,
-                [0.04] * len(lost),
+                where,
+                [0.05] * len(where),
                 linestyle="",
-                marker=MARKS[state],
+                marker=MARKS.get(state, 7),
                 color="black",
                 markersize=4,
                 markeredgewidth=0.8,
                 transform=axes.get_xaxis_transform(),
                 label=state,
             )
-    axes.set(xlabel="point", ylabel=facts.axis)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    legend_below(axes, 2)
+    legend_below(axes, 2 if len(axes.get_legend_handles_labels()[0]) <= 4 else 3)
+
+
+def _draw_best(axes: Axes, values: Mapping[int, float], facts: SearchFacts) -> None:
+    best = max if facts.direction == "maximize" else min
+    running = list(itertools.accumulate(values.values(), best))
+    axes.step(list(values), running, where="post", color=GREY, linewidth=0.9, zorder=1, label="best so far")
+
+
+def _draw_values(axes: Axes, shown: Sequence[SearchPoint], facts: SearchFacts) -> None:
+    heads = list(dict.fromkeys(point.head(facts.head) for point in shown))
+    for head, shared in itertools.product(heads, (False, True)):
+        look = look_of(head)
+        mine = [p for p in shown if p.head(facts.head) == head and (p.shared_with is not None) == shared]
+        if not mine:
+            continue
+        if len(heads) > 1:
+            name = f"{_title(head)}, shared" if shared else _title(head)
+        else:
+            name = "same network as before" if shared else "new network"
+        axes.plot(
+            [point.point for point in mine],
+            [point.value or 0.0 for point in mine],
+            linestyle="",
+            marker=look.marker,
+            markersize=3.4 if len(shown) <= 80 else 2.2,
+            markerfacecolor="white" if shared else look.colour,
+            markeredgecolor=look.colour,
+            markeredgewidth=0.6,
+            label=name,
+            zorder=2 if shared else 3,
+        )
 
 
 def draw_importance(figure: Figure, shares: Mapping[str, float], evaluator: str) -> None:
@@ -173,10 +193,15 @@ def draw_importance(figure: Figure, shares: Mapping[str, float], evaluator: str)
     axes.bar_label(bars, fmt="%.2f", padding=2, fontsize=7)
     axes.set_xlim(0, max(1e-9, 1.15 * max(shares.values())))
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(f"importance by {plain(evaluator)}")
+    evaluator = plain(evaluator, 48)
+    if len(evaluator) <= 26:
+        axes.set_xlabel(f"importance ({evaluator})")
+    else:
+        axes.set_xlabel("importance")
+        figure.supxlabel(f"({evaluator})", fontsize=7)
 
 
-def _draw_fixed(axes: Axes, head: str, fixed: Mapping[float, Network], reach: float, label: str) -> None:
+def _draw_fixed(axes: Axes, head: str, fixed: Mapping[float, Network], reach: float, label: str) -> list[Any]:
     look = look_of(head)
     drawn = {x: one for x, one in fixed.items() if one.shown is not None}
     for x, one in drawn.items():
@@ -184,11 +209,13 @@ def _draw_fixed(axes: Axes, head: str, fixed: Mapping[float, Network], reach: fl
         spots = [x + reach * (2 * at / count - 1) if one.n > 1 else x for at in range(one.n)]
         if one.std is not None:
             axes.plot(spots, one.values, linestyle="", marker=".", color=look.colour, alpha=0.35, markeredgewidth=0)
-    if drawn:
+    if not drawn:
+        return []
+    return [
         axes.errorbar(
             list(drawn),
             [one.shown or 0.0 for one in drawn.values()],
-            yerr=[one.std or 0.0 for one in drawn.values()],
+            yerr=[one.std or 0.0 for one in drawn.values()] if any(one.std for one in drawn.values()) else None,
             color=look.colour,
             marker=look.marker,
             capsize=2.5,
@@ -196,21 +223,7 @@ def _draw_fixed(axes: Axes, head: str, fixed: Mapping[float, Network], reach: fl
             zorder=3,
             label=label,
         )
-
-
-def _beyond(axes: Axes, values: Mapping[int, float], facts: SearchFacts) -> None:
-    if values:
-        up = facts.direction == "minimize"
-        axes.plot(
-            list(values),
-            [0.985 if up else 0.12] * len(values),
-            linestyle="",
-            marker=6 if up else 7,  # carets that point at what is not shown
-            color="black",
-            markersize=4,
-            transform=axes.get_xaxis_transform(),
-            label="beyond the axis",
-        )
+    ]
 
 
 def _importance(folder: Path) -> tuple[str, dict[str, float]] | None:
@@ -230,10 +243,10 @@ def _importance(folder: Path) -> tuple[str, dict[str, float]] | None:
 def _parameter(name: str) -> str:
     stage = name.rpartition("kernel_size_")
     if stage[1]:
-        return plain(f"{_owner(stage[0])}k of stage {stage[2]}")
+        return plain(f"{_owner(stage[0])}k of stage {stage[2]}", 24)
     head, _, option = name.rpartition(".")
     shown = {"gamma": "γ", "kernel_size": "k"}.get(option, option)
-    return plain(shown if head in ("", "recipe") else f"{_title(head)}: {shown}")
+    return plain(shown if head in ("", "recipe") else f"{_title(head)}: {shown}", 24)
 
 
 def _owner(prefix: str) -> str:

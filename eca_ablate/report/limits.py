@@ -26,22 +26,22 @@ class Limits(NamedTuple):
         return min(max(value, self.low), self.high)
 
 
-def limits(values: Sequence[float], direction: str = "maximize") -> Limits | None:
-    """Return the range of the values, without those worse than the worse quartile by five times the middle half.
+def limits(values: Sequence[float], direction: str = "maximize", reach: float = 5) -> Limits | None:
+    """Return the range of the values, without those worse than the worse quartile by `reach` times the middle half.
 
-    None if there is no finite value; a range of one value is given some width.
+    Of fewer than eight values all are in. None if there is no finite value; a range of one value is given some width.
     """
     found = sorted(value for value in values if math.isfinite(value))
     if not found:
         return None
     low, high, extend = found[0], found[-1], "neither"
-    if len(found) >= 4:
+    if len(found) >= 8:
         first, _, third = statistics.quantiles(found, n=4, method="inclusive")
-        reach = 5 * (third - first)
-        if direction == "maximize" and low < first - reach and reach > 0:
-            low, extend = next(value for value in found if value >= first - reach), "min"
-        if direction == "minimize" and high > third + reach and reach > 0:
-            high, extend = next(value for value in reversed(found) if value <= third + reach), "max"
+        far = reach * (third - first)
+        if direction == "maximize" and low < first - far and far > 0:
+            low, extend = next(value for value in found if value >= first - far), "min"
+        if direction == "minimize" and high > third + far and far > 0:
+            high, extend = next(value for value in reversed(found) if value <= third + far), "max"
     if high - low < 1e-9 * max(1.0, abs(high)):
         half = 0.01 * max(1.0, abs(high))
         low, high = low - half, high + half

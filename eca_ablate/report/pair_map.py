@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ def regions(grid: PairMap) -> dict[str, list[set[Cell]]]:
 def label_spot(cells: set[Cell], width: float, taken: Iterable[Cell] = ()) -> tuple[float, float] | None:
     """Return the middle of a place inside a region for a text, None where none is wide enough.
 
-    Of the places with most of the region around them, the one nearest the region's middle.
+    Of all places, the one with most room around it; of equal ones the one nearest the region's middle.
 
     Args:
         cells: of the region.
@@ -121,17 +122,27 @@ def label_spot(cells: set[Cell], width: float, taken: Iterable[Cell] = ()) -> tu
     """
     free, need = cells - set(taken), max(1, math.ceil(width))
     middle = (_mean(i for i, _ in cells), _mean(j for _, j in cells))
-    best: tuple[float, float] | None = None
-    score = (-1, 0.0)
-    for i, j in sorted(free):
-        if not all((i + step, j) in free for step in range(need)):
+    best: tuple[tuple[float, float, float], tuple[float, float]] | None = None
+    for (i, j), wide, high in itertools.product(sorted(free), (need, need + 1), (1, 2)):
+        if not _filled(free, i, j, wide, high):
             continue
-        spot = (i + (need - 1) / 2, float(j))
-        around = sum((i + step, j + up) in free for step in range(-1, need + 1) for up in (-1, 0, 1))
-        this = (around, -math.dist(spot, middle))
-        if this > score:
-            best, score = spot, this
-    return best
+        spot = (i + (wide - 1) / 2, j + (high - 1) / 2)
+        aside, above = (wide - need) / 2, (high - 1) / 2
+        aside += min(_steps(free, i, j, wide, high, -1, 0), _steps(free, i, j, wide, high, 1, 0))
+        above += min(_steps(free, i, j, wide, high, 0, -1), _steps(free, i, j, wide, high, 0, 1))
+        score = (min(aside, above), aside + above, -math.dist(spot, middle))
+        if best is None or score > best[0]:
+            best = score, spot
+    return best[1] if best else None
+
+
+def _filled(free: set[Cell], i: int, j: int, wide: int, high: int) -> bool:
+    return all((i + x, j + y) in free for x in range(wide) for y in range(high))
+
+
+def _steps(free: set[Cell], i: int, j: int, wide: int, high: int, x: int, y: int) -> int:
+    """Return how many steps, at most three, a block can be moved without leaving the region."""
+    return next((n for n in range(3) if not _filled(free, i + (n + 1) * x, j + (n + 1) * y, wide, high)), 3)
 
 
 def _axis(name: str, seen: set[float], facts: SearchFacts) -> tuple[float, ...] | None:

@@ -150,7 +150,8 @@ def describe(point: SearchPoint) -> str:
 def search_notes(networks: Sequence[Network], facts: SearchFacts) -> list[str]:
     """Return what a reader must know before believing the first row."""
     ranked = [one for one in networks if one.rank is not None]
-    seeds = f" (seeds {', '.join(map(str, facts.fresh_seeds))})" if facts.fresh_seeds else ""
+    fresh = ", ".join(map(str, facts.fresh_seeds))
+    seeds = f" (seed{'s' if len(facts.fresh_seeds) > 1 else ''} {fresh})" if fresh else ""
     notes = [
         f"Ranks are by {facts.metric} on validation, the mean over the runs that are done; the winner's test "
         f"accuracy is in table.md, from seeds that no choice has seen{seeds}."
@@ -177,7 +178,10 @@ def search_notes(networks: Sequence[Network], facts: SearchFacts) -> list[str]:
     below = sum(point.below_one for one in networks for point in one.points)
     if below:
         every = sum(len(one.points) for one in networks)
-        notes.append(f"In {below} of {every} points |t| < 1 in some stage: k = 1 there, no cross-channel interaction.")
+        notes.append(
+            f"In {below} of {every} points the rule's t lies between −1 and 1 in some stage: k = 1 there, no "
+            "cross-channel interaction."
+        )
     if not networks:
         notes.append("No point has been proposed yet.")
     return notes

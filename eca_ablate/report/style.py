@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import matplotlib.style
 from matplotlib import font_manager
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from eca_ablate.report.files import write_atomically
@@ -31,12 +31,12 @@ class Look(NamedTuple):
     marker: str
 
 
-# The same head looks the same in every figure. Colours after Okabe and Ito, the yellow darkened for white paper.
+# The same head looks the same in every figure. Colours of Okabe and Ito; their yellow, too pale on paper, is a wine red.
 LOOKS: Mapping[str, Look] = MappingProxyType(
     {
         "none": Look("#000000", "s"),
         "se": Look("#D55E00", "^"),
-        "se_var1": Look("#8C7A00", "v"),
+        "se_var1": Look("#56B4E9", "v"),
         "se_var2": Look("#CC79A7", "<"),
         "se_var3": Look("#882255", ">"),
         "se_gc": Look("#E69F00", "D"),
@@ -87,10 +87,11 @@ def look_of(head: str) -> Look:
     return LOOKS.get(head, _OTHER)
 
 
-def scale() -> LinearSegmentedColormap:
-    """Return the colours of a quantity: even steps to the eye, dark is high, and black stays legible on all of them."""
-    colours = ["#FBFCE4", "#D8EFC2", "#A5DCC0", "#6CC3C6", "#4AA0C4", "#4C82BA"]
-    return LinearSegmentedColormap.from_list("eca_ablate", colours)
+def scale(direction: str = "maximize") -> Colormap:
+    """Return the colours of a quantity, dark where it is good: ColorBrewer's YlGnBu without its darkest end."""
+    colours = ["#FFFFD9", "#EDF8B1", "#C7E9B4", "#7FCDBB", "#41B6C4", "#1D91C0", "#225EA8"]
+    found = LinearSegmentedColormap.from_list("eca_ablate", colours)
+    return found if direction == "maximize" else found.reversed()
 
 
 def save(path: Path, draw: Callable[[Figure], None], width: float, height: float) -> None:
