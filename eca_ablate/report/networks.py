@@ -106,7 +106,7 @@ def _network(same: list[SearchPoint], runs: pd.DataFrame, facts: SearchFacts) ->
         done = {int(seed): float(value) for seed, value in pairs if not pd.isna(value)}
     stated = next((point.value for point in same if point.value is not None), None)
     values = tuple(done[seed] for seed in sorted(done))
-    mean = sum(values) / len(values) if values else stated
+    mean = statistics.mean(values) if values else stated
     if values and stated is not None and not math.isclose(stated, mean or 0.0, rel_tol=1e-6, abs_tol=1e-9):
         warnings.warn(
             f"point {first.point} states {stated:g} for {first.label!r}, but its {len(values)} runs in "

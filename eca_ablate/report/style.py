@@ -31,7 +31,7 @@ class Look(NamedTuple):
     marker: str
 
 
-# The same head looks the same in every figure. Colours of Okabe and Ito; their yellow, too pale on paper, is a wine red.
+# The same head looks the same in every figure. Colours of Okabe and Ito; for their yellow, too pale on paper, wine red.
 LOOKS: Mapping[str, Look] = MappingProxyType(
     {
         "none": Look("#000000", "s"),
