@@ -145,7 +145,7 @@ class RunsStudy:
                     reasons[key] = trial.user_attrs["reason"]
         return reasons
 
-    def work(self, execute: Execute, ended: Callable[[FrozenTrial], None]) -> None:
+    def work(self, execute: Execute, ended: Callable[[FrozenTrial], None] | None = None) -> None:
         """Execute waiting runs until none waits and none that runs is alive.
 
         Args:
@@ -155,7 +155,7 @@ class RunsStudy:
         """
 
         def tell(_: optuna.Study, trial: FrozenTrial) -> None:
-            if "key" in trial.user_attrs:
+            if ended is not None and "key" in trial.user_attrs:
                 ended(trial)
 
         while True:

@@ -61,7 +61,7 @@ class Drive:
             return make(config)
 
         while not self.points.advance():
-            self.runs.work(execute, lambda trial: None)
+            self.runs.work(execute)
 
     def points_trials(self) -> list[optuna.trial.FrozenTrial]:
         return self.points._study.get_trials()
@@ -191,7 +191,7 @@ def test_a_failed_run_blocks_its_network_alone_and_is_tried_again_by_the_next_co
         return row(config)
 
     assert not drive.points.advance()
-    drive.runs.work(failing, lambda trial: None)
+    drive.runs.work(failing)
     drive.points.failed.add(bad)
     assert drive.points.advance()
     assert [entry["state"] for entry in drive.points.table()] == ["complete", "waiting", "complete"]
