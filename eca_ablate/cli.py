@@ -6,27 +6,49 @@ import argparse
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 
 from eca_ablate import __version__
+from eca_ablate.config import Experiment
 from eca_ablate.errors import UserError
 
 INTERRUPTED, TERMINATED = 130, 143
+OVERRIDABLE = ("run", "plan", "cost")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 2 for a mistake of the user's, 130 and 143 for a stop."""
     parser = _parser()
-    given, rest = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
-    if rest and given.command not in ("run", "plan", "cost"):
+    written = list(sys.argv[1:] if arguments is None else arguments)
+    ours, overrides = _part(written) if written and written[0] in OVERRIDABLE else (written, [])
+    given, rest = parser.parse_known_args(ours)
+    if rest and given.command not in OVERRIDABLE:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        return _dispatch(given, rest)
+        return _dispatch(given, [*overrides, *rest])
     except UserError as error:
         print(f"eca-ablate: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _part(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part the overrides of an experiment's keys from all else, so that no value of theirs is taken for FILE."""
+    keys = [item.name for item in fields(Experiment)]
+    ours: list[str] = []
+    overrides: list[str] = []
+    waits = False  # for the value of an override
+    for argument in arguments:
+        name, written, _ = argument.partition("=")
+        is_key = name.startswith("--") and ("." in name or name[2:] in keys)
+        if is_key or (waits and not argument.startswith("--")):
+            overrides.append(argument)
+        else:
+            ours.append(argument)
+        waits = is_key and not written
+    return ours, overrides
 
 
 def _dispatch(given: argparse.Namespace, rest: list[str]) -> int:

@@ -62,4 +62,4 @@ class PlanProgress:
         at_work = sum(task.completed for task in self._display.tasks if task.id != self._all)
         self._display.update(self._all, completed=self._ended * self._epochs + at_work)
         if event.kind == "failed":
-            self._display.console.print(f"{name} failed: {event.note}", markup=False, highlight=False)
+            self._display.console.print(f"{name} failed: {event.note}", markup=False, highlight=False, soft_wrap=True)

@@ -41,19 +41,17 @@ def run_local(job: Job, workers: int, on_event: Callable[[Event], None]) -> None
                 on_event(event)
                 continue
             worker = crew.pop(event)
-            if worker.process.wait() != 0:
+            code, last_words = worker.end()
+            if code != 0:
                 deaths += 1
                 if deaths > REPLACEMENTS * workers:
-                    raise UserError(
-                        f"workers keep ending with exit code {worker.process.returncode}; the last one said:\n"
-                        f"{worker.last_words()}"
-                    )
+                    raise UserError(f"workers keep ending with exit code {code}; the last one said:\n{last_words}")
                 crew[event] = _Worker(event, job, events)
     finally:
         for worker in crew.values():
             worker.stop()
         for worker in crew.values():
-            worker.wait()
+            worker.end()
 
 
 class _Worker:
@@ -76,28 +74,30 @@ class _Worker:
 
     def _listen(self, number: int, events: queue.SimpleQueue[Event | int]) -> None:
         assert self.process.stdout is not None  # noqa: S101
-        for line in self.process.stdout:
-            event = Event.from_json(line)
-            if event is not None:
-                events.put(event)
+        with self.process.stdout as lines:
+            for line in lines:
+                event = Event.from_json(line)
+                if event is not None:
+                    events.put(event)
         events.put(number)
 
     def stop(self) -> None:
         """Ask it to put its run back and end."""
         self.process.terminate()
 
-    def wait(self) -> None:
-        """Wait for its end, and force it after a while."""
+    def end(self) -> tuple[int, str]:
+        """Wait for its end, and force it after a while; return its exit code and the end of what it wrote."""
         try:
-            self.process.wait(PATIENCE_SECONDS)
+            code = self.process.wait(PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait()
-
-    def last_words(self) -> str:
-        """Return the end of what it wrote to standard error."""
-        self._log.seek(0)
-        return self._log.read()[-2000:].strip()
+            code = self.process.wait()
+        assert self.process.stdin is not None  # noqa: S101
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        with self._log as log:
+            log.seek(0)
+            return code, log.read()[-2000:].strip()
 
 
 def environment(threads: int) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -38,7 +39,7 @@ def write_tables(folder: str | Path, command: str = "") -> Path:
 
     Args:
         folder: of the results.
-        command: that made them, for the table's footer.
+        command: that made them, for the table's footer; by default the one in the footer of the `table.md` there.
 
     Returns:
         The path of `table.md`, which reads well in a terminal too.
@@ -51,6 +52,7 @@ def write_tables(folder: str | Path, command: str = "") -> Path:
     if rows.empty:
         raise UserError(f"{folder / FILE}: a table needs at least one run, but there is none yet")
     summary = summarise(rows)
+    command = command or _command_of(folder / "table.md")
     write_atomically(folder / "table.csv", render_csv(summary))
     write_atomically(folder / "table.tex", render_latex(summary, rows, command))
     write_atomically(folder / "table.md", render_markdown(summary, rows, command))
@@ -139,6 +141,15 @@ def escape_markdown(text: str) -> str:
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*\[\]|~])", r"\\\1", text)
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)  # inside a word an underscore is no markup
+
+
+def _command_of(table: Path) -> str:
+    """Return the command in the footer of a table, which the rows do not hold."""
+    try:
+        found = re.findall(r"^- Command: (.*)$", table.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    except OSError:
+        return ""
+    return html.unescape(re.sub(r"\\(.)", r"\1", found[-1])) if found else ""
 
 
 def _kernel(sizes: str) -> str:
