@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from eca_ablate.errors import ConfigError, one_of
+from eca_ablate.space import Search
 
 # Raised whenever the same configuration would train differently than before, so that old rows are not reused.
 SEMANTICS = 1
@@ -68,7 +69,7 @@ def _as_floats(config: Any) -> None:
     """Make 1 and 1.0 the same value, and so the same key, in every field declared `float`."""
     for item in fields(config):
         if item.type == "float":
-            object.__setattr__(config, item.name, float(getattr(config, item.name)))
+            object.__setattr__(config, item.name, float(getattr(config, item.name)) + 0.0)  # and -0.0 is 0.0
 
 
 @dataclass(frozen=True)
@@ -264,7 +265,8 @@ class Experiment:
         backbone: the network the heads are put into.
         recipe: how it is trained.
         seeds: how many (0, 1, 2 ...), or a list of them. Every head gets the same ones: differences are paired.
-        heads: `table2`, or a list of names and mappings with a `name`, its options and a `label`.
+        heads: `table2` (the default), or a list of names and mappings with a `name`, its options and a `label`.
+        search: instead of `heads`, a space to look through.
         threads: CPU threads of one run. Part of the configuration, since rounding follows it; `--workers` does not
             change it.
     """
@@ -273,7 +275,8 @@ class Experiment:
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     recipe: Recipe = field(default_factory=Recipe)
     seeds: int | list[int] = 3
-    heads: str | list[str | dict[str, Any]] = "table2"
+    heads: str | list[str | dict[str, Any]] | None = None
+    search: Search | None = None
     threads: int = 1
 
     def __post_init__(self) -> None:
@@ -292,6 +295,13 @@ class Experiment:
                 "seeds",
                 f"seeds are whole numbers from 0, below 2^63, but got {self.seeds}",
             )
+        _require(
+            self.search is None or self.heads is None,
+            "heads",
+            "an experiment compares `heads` or goes on a `search`, but this one has both; take one of them out",
+        )
+        if self.heads is None:
+            return
         if isinstance(self.heads, str):
             _require(self.heads in HEAD_LISTS, "heads", one_of("list of heads", self.heads, HEAD_LISTS))
         _require(len(self.heads) > 0, "heads", "at least one head is needed, but got an empty list")
@@ -302,7 +312,8 @@ class Experiment:
 
     def head_specs(self) -> list[dict[str, Any]]:
         """Return the heads as mappings with a `name`, options and perhaps a `label`; names are checked by the plan."""
-        heads = HEAD_LISTS[self.heads] if isinstance(self.heads, str) else self.heads
+        written = "table2" if self.heads is None else self.heads
+        heads = HEAD_LISTS[written] if isinstance(written, str) else written
         return [{"name": head} if isinstance(head, str) else dict(head) for head in heads]
 
 

@@ -32,6 +32,8 @@ class PlanProgress:
         self._epochs = epochs
         self._all = self._display.add_task("all runs", total=runs * epochs, unit="epochs")
         self._running: dict[str, TaskID] = {}
+        self._ended = 0
+        self._runs = runs
 
     def __enter__(self) -> PlanProgress:
         self._display.start()
@@ -42,6 +44,11 @@ class PlanProgress:
     ) -> None:
         self._display.stop()
 
+    def expect(self, more: int) -> None:
+        """Count more runs than were expected."""
+        self._runs += more
+        self._display.update(self._all, total=self._runs * self._epochs)
+
     def show(self, event: Event) -> None:
         """Take note of what a worker reported."""
         name = f"{event.label}, seed {event.seed}"
@@ -49,11 +56,10 @@ class PlanProgress:
             self._running[event.key] = self._display.add_task(name, total=self._epochs, unit="")
         task = self._running[event.key]
         self._display.update(task, completed=event.epoch, unit=event.note)
-        finished = event.kind in ("end", "failed")
-        if finished:
+        if event.kind in ("end", "failed"):
             self._display.remove_task(self._running.pop(event.key))
-            self._done = getattr(self, "_done", 0) + self._epochs
-        at_work = sum(t.completed for t in self._display.tasks if t.id != self._all)
-        self._display.update(self._all, completed=getattr(self, "_done", 0) + at_work)
+            self._ended += 1
+        at_work = sum(task.completed for task in self._display.tasks if task.id != self._all)
+        self._display.update(self._all, completed=self._ended * self._epochs + at_work)
         if event.kind == "failed":
             self._display.console.print(f"{name} failed: {event.note}", markup=False, highlight=False, soft_wrap=True)

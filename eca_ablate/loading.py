@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
@@ -61,10 +61,13 @@ def _parse(arguments: Sequence[str]) -> Experiment:
     try:
         read = parser.parse_args(arguments)
         for key in _keys(Experiment, ""):
-            if read[key] is None and "None" not in _declared(key):
+            absent = read[key.partition(".")[0]] is None and "." in key  # an optional section
+            if not absent and read[key] is None and "None" not in _declared(key):
                 raise ConfigError(key, f"must be of type {_declared(key)}, but got nothing")
         parsed = parser.instantiate(read)
-    except ArgumentError as error:
+    except UserError:
+        raise
+    except (ArgumentError, ValueError) as error:
         raise _readable(str(error)) from error
     return Experiment(**{item.name: parsed[item.name] for item in fields(Experiment)})
 
@@ -75,11 +78,16 @@ def _unknown_keys(written: dict[Any, Any], kind: Any, path: str) -> Iterator[tup
     for key, value in written.items():
         if key not in known:
             yield f"{path}{key}", known
-        elif is_dataclass(hints[key]):
+        elif is_dataclass(section := _section(hints[key])):
             if not isinstance(value, dict):
-                names = ", ".join(item.name for item in fields(hints[key]))
+                names = ", ".join(item.name for item in fields(section))
                 raise ConfigError(f"{path}{key}", f"must hold keys ({names}), but got {value!r:.60}")
-            yield from _unknown_keys(value, hints[key], f"{path}{key}.")
+            yield from _unknown_keys(value, section, f"{path}{key}.")
+
+
+def _section(hint: Any) -> Any:
+    """Return the dataclass of a section, also of one that may be absent; any other type as it is."""
+    return next((kind for kind in get_args(hint) if is_dataclass(kind)), hint)
 
 
 def _readable(message: str) -> UserError:
@@ -88,10 +96,13 @@ def _readable(message: str) -> UserError:
     unknown = re.search(r"unrecognized arguments: (?:--)?([^\s=]+)", message)
     if unknown:
         return ConfigError(unknown.group(1), one_of("key", unknown.group(1), names))
-    wrong = re.search(r'Parser key "([\w.]+)"', message)
-    if not wrong or wrong.group(1) not in names:
+    ours = re.search(r"^\s*- (search[\w.\[\]-]*): (.*)$", message, re.MULTILINE)  # of an optional section
+    if ours:
+        return ConfigError(ours.group(1), ours.group(2))
+    keys = re.findall(r'Parser key "([\w.]+)"', message)
+    key = next((key for key in (".".join(keys), *keys[::-1]) if key in names), None)
+    if key is None:
         return UserError(" ".join(message.split()))
-    key = wrong.group(1)
     got = re.search(r"(?:Got value|Given value): (.*)", message)
     allowed = re.findall(r"typing.Literal\[(.*?)\]", message)
     takes = f"one of {allowed[0]}" if allowed else f"of type {_declared(key).replace(' | None', '')}"
@@ -103,7 +114,7 @@ def _declared(key: str) -> str:
     kind: Any = Experiment
     *groups, last = key.split(".")
     for name in groups:
-        kind = get_type_hints(kind)[name]
+        kind = _section(get_type_hints(kind)[name])
     return next(str(item.type) for item in fields(kind) if item.name == last)
 
 
@@ -112,6 +123,7 @@ def _keys(kind: Any, path: str) -> list[str]:
     found: list[str] = []
     for item in fields(kind):
         found.append(f"{path}{item.name}")
-        if is_dataclass(hints[item.name]):
-            found[-1:] = _keys(hints[item.name], f"{path}{item.name}.")
+        section = _section(hints[item.name])
+        if is_dataclass(section):
+            found[-1:] = _keys(section, f"{path}{item.name}.")
     return found

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from eca_ablate.backbones import build_backbone, places
-from eca_ablate.config import SEMANTICS, BackboneConfig, Experiment, RunConfig
+from eca_ablate.config import BackboneConfig, Experiment, RunConfig
 from eca_ablate.data import AblationData, DataInfo
 from eca_ablate.errors import ConfigError, one_of
 from eca_ablate.heads import HEADS, build_head, head_class, head_label, head_options
@@ -101,10 +101,28 @@ def make_plan(experiment: Experiment, precision: str | None = None) -> Plan:
         ConfigError: for a head, option or value that cannot be, naming its path.
         DataError: if the images are absent or unreadable.
     """
+    template, info = make_template(experiment, precision)
+    arms = resolve_arms(experiment)
+    by_network: dict[str, list[Arm]] = {}
+    for arm in arms:
+        by_network.setdefault(repr(arm.blocks), []).append(arm)
+    runs = [
+        PlannedRun(replace(template, blocks=same[0].blocks, seed=seed), tuple(same))
+        for seed in experiment.seed_list()
+        for same in by_network.values()
+    ]
+    return Plan(tuple(arms), tuple(runs), info, binding_of(template))
+
+
+def make_template(experiment: Experiment, precision: str | None = None) -> tuple[RunConfig, DataInfo]:
+    """Return what all runs of an experiment share, without blocks and with seed 0, and what is known of its data.
+
+    Raises:
+        DataError: if the images are absent or unreadable.
+    """
     recipe = experiment.recipe
     if recipe.precision == "auto" and precision is not None:
         recipe = replace(recipe, precision=precision)  # type: ignore[arg-type]
-    arms = resolve_arms(experiment)
     data = AblationData(experiment.data, resolve_precision(recipe))
     template = RunConfig(
         data=replace(experiment.data, image_size=data.info.image_size),
@@ -114,18 +132,14 @@ def make_plan(experiment: Experiment, precision: str | None = None) -> Plan:
         recipe=data.recipe,
         threads=experiment.threads,
     )
-    by_network: dict[str, list[Arm]] = {}
-    for arm in arms:
-        by_network.setdefault(repr(arm.blocks), []).append(arm)
-    runs = [
-        PlannedRun(replace(template, blocks=same[0].blocks, seed=seed), tuple(same))
-        for seed in experiment.seed_list()
-        for same in by_network.values()
-    ]
+    return template, data.info
+
+
+def binding_of(template: RunConfig) -> dict[str, Any]:
+    """Return the part of a configuration that binds a results folder: all but heads, seed and the images' folder."""
     facts = template.to_dict()
     del facts["data"]["root"], facts["blocks"], facts["seed"]
-    assert facts["semantics"] == SEMANTICS  # noqa: S101
-    return Plan(tuple(arms), tuple(runs), data.info, facts)
+    return facts
 
 
 def resolve_arms(experiment: Experiment) -> list[Arm]:
@@ -143,7 +157,7 @@ def resolve_arms(experiment: Experiment) -> list[Arm]:
         label = spec.pop("label", None)
         if label is not None and not (isinstance(label, str) and label.strip()):
             raise ConfigError(f"{path}.label", f"must be a text, but got {label!r}")
-        blocks, kernel_sizes = resolve_head(experiment.backbone.resolve(), name, spec, path)
+        blocks, kernel_sizes = resolve_head(experiment.backbone, name, spec, path)
         label = label or head_label(name, spec)
         if label in [arm.label for arm in arms]:
             raise ConfigError(f"{path}.label", f"every row needs a label of its own, but {label!r} is there already")
@@ -156,7 +170,8 @@ def resolve_head(
 ) -> tuple[tuple[dict[str, Any], ...], str]:
     """Return the canonical head of every block, and k of each stage as text.
 
-    `kernel_size` may be a number, a list with one for each stage, or the name of a released model's list.
+    `kernel_size` may be a number, a list with one for each stage, the name of a released model's list, or `adaptive`
+    (γ = 2, b = 1).
 
     Raises:
         ConfigError: naming the path of the option to blame.
@@ -166,7 +181,7 @@ def resolve_head(
         if option not in allowed:
             known = one_of("option", option, allowed) if allowed else f"it has no options, but got {option!r}"
             raise ConfigError(f"{path}.{option}", f"`{name}`: {known}")
-    shape = block_channels(backbone)
+    shape = block_channels(backbone.resolve())
     stages = 1 + shape[-1][0]
     by_stage = _by_stage(options, stages, path)
     blocks = []
@@ -199,6 +214,8 @@ def block_channels(backbone: BackboneConfig) -> tuple[tuple[int, int], ...]:
 
 def _by_stage(options: Mapping[str, Any], stages: int, path: str) -> list[dict[str, Any]]:
     k = options.get("kernel_size")
+    if k == "adaptive":
+        return [{**options, "kernel_size": None}] * stages
     if isinstance(k, str):
         if k not in RELEASED:
             raise ConfigError(

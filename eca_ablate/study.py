@@ -11,13 +11,14 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
 from filelock import FileLock
+from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import RandomSampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -27,12 +28,12 @@ from eca_ablate.config import RunConfig
 from eca_ablate.errors import UserError
 from eca_ablate.plan import Plan, PlannedRun
 from eca_ablate.report import write_rows
+from eca_ablate.space import METRICS
 
 HEARTBEAT_SECONDS = 20
 GRACE_SECONDS = 90
-STUDY = "runs"
 
-Execute = Callable[[RunConfig, dict[str, Any]], dict[str, Any]]
+Execute = Callable[[RunConfig, Trial], dict[str, Any]]
 
 
 class PutBack(BaseException):
@@ -45,36 +46,36 @@ class RunsStudy:
     Args:
         url: of the storage, as SQLAlchemy takes it.
         folder: of the results; its lock keeps two plans from adding the same runs.
+        metric: the column of a row that is the value of its trial.
+        pruner: of runs, on the values they report.
     """
 
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path, metric: str = "val_top1", pruner: BasePruner | None = None) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         logging.getLogger("sqlalchemy").setLevel(logging.ERROR)
-        self.url = url
+        self.url, self.metric = url, metric
         self._lock = FileLock(folder / "plan.lock")
         with self._lock:
-            self._storage = _storage(url)
-            self._study = optuna.create_study(
-                storage=self._storage, study_name=STUDY, sampler=RandomSampler(seed=0), load_if_exists=True
-            )
+            self._study = open_study(url, folder, "runs", metric, pruner or NopPruner())
+        self._storage = self._study._storage
 
     def binding(self) -> dict[str, Any] | None:
         """Return what all runs share, or None before the first plan."""
         bound: dict[str, Any] | None = self._study.user_attrs.get("binding")
         return bound
 
-    def require(self, plan: Plan) -> None:
-        """Refuse a plan of another experiment.
+    def require(self, binding: dict[str, Any]) -> None:
+        """Refuse another experiment.
 
         Raises:
             UserError: with the difference.
         """
         bound = self.binding()
-        if bound is not None and bound != plan.binding:
+        if bound is not None and bound != binding:
             raise UserError(
                 "the results folder belongs to another experiment:\n"
-                + "\n".join(f"  {line}" for line in differences(bound, plan.binding))
-                + "\nmore heads or seeds extend it; for anything else take a new folder: `--out DIR`"
+                + "\n".join(f"  {line}" for line in differences(bound, binding))
+                + "\nmore heads or seeds extend it; for anything else begin a study of its own beside it: `--out DIR`"
             )
 
     def add(self, plan: Plan) -> None:
@@ -84,28 +85,38 @@ class RunsStudy:
             UserError: if the study belongs to another experiment, with the difference.
         """
         with self._lock:
-            self.require(plan)
-            self._study.set_user_attr("binding", plan.binding)
-            self.release_dead()
-            wanted = {run.config.key(): run for run in plan.runs}
-            taken: set[str] = set()
-            for trial in self._trials(TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING):
-                key = trial.user_attrs.get("key")
-                if trial.state == TrialState.WAITING and key not in wanted:
+            self.bind(plan.binding)
+            wanted = {run.config.key() for run in plan.runs}
+            for trial in self._trials(TrialState.WAITING):
+                if trial.user_attrs.get("key") not in wanted:
                     self._fail(trial, "no longer planned")
-                elif key is not None:
-                    taken.add(key)
-            for key, run in wanted.items():
-                if key not in taken:
-                    self._enqueue(run)
+            self.enqueue(plan.runs)
 
-    def _enqueue(self, run: PlannedRun) -> None:
-        attributes: dict[str, Any] = {
-            "key": run.config.key(),
-            "config": run.config.to_dict(),
-            "label": run.arms[0].label,
-        }
-        self._study.enqueue_trial({}, user_attrs=attributes)
+    def bind(self, binding: dict[str, Any]) -> None:
+        """Tie the study to an experiment, and let the runs of dead processes wait again.
+
+        Raises:
+            UserError: if it is tied to another, with the difference.
+        """
+        with self._lock:
+            self.require(binding)
+            self._study.set_user_attr("binding", binding)
+            self.release_dead()
+
+    def enqueue(self, runs: Iterable[PlannedRun], **attributes: Any) -> None:
+        """Let runs wait that are not finished, pruned, waiting or running; one that failed gets a new attempt."""
+        with self._lock:
+            states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.WAITING)
+            taken = {trial.user_attrs.get("key") for trial in self._trials(*states)}
+            for run in runs:
+                if run.config.key() not in taken:
+                    taken.add(run.config.key())
+                    facts = {"key": run.config.key(), "config": run.config.to_dict(), "label": run.arms[0].label}
+                    self._study.enqueue_trial({}, user_attrs={**facts, **attributes})
+
+    def keep_open(self, is_open: bool) -> None:
+        """Say whether workers shall stay when nothing waits, since a search will propose more."""
+        self._study.set_user_attr("open", is_open)
 
     def rows(self) -> dict[str, dict[str, Any]]:
         """Return the rows of the finished runs by key."""
@@ -114,6 +125,14 @@ class RunsStudy:
             if "row" in trial.user_attrs:
                 rows.setdefault(trial.user_attrs["key"], trial.user_attrs["row"])
         return rows
+
+    def unfinished(self) -> int:
+        """Return how many runs wait or are at work."""
+        return len(self._trials(TrialState.WAITING, TrialState.RUNNING))
+
+    def pruned(self) -> set[str]:
+        """Return the keys of the runs that a pruner stopped."""
+        return {t.user_attrs["key"] for t in self._trials(TrialState.PRUNED) if "pruned_after" in t.user_attrs}
 
     def failures(self) -> dict[str, str]:
         """Return the reason of the latest failure by key, for runs that have no later attempt."""
@@ -126,23 +145,31 @@ class RunsStudy:
                     reasons[key] = trial.user_attrs["reason"]
         return reasons
 
-    def work(self, execute: Execute) -> None:
+    def work(self, execute: Execute, ended: Callable[[FrozenTrial], None] | None = None) -> None:
         """Execute waiting runs until none waits and none that runs is alive.
 
         Args:
-            execute: trains a configuration (second argument: the trial's attributes) and returns its row. An
-                `Exception` fails that run alone; `PutBack` lets it wait again and ends the work.
+            execute: trains the configuration of a trial and returns its row. `TrialPruned` stops the run, any other
+                `Exception` fails it alone; `PutBack` lets it wait again and ends the work.
+            ended: called with the trial of every run that is finished, pruned or failed, once the study knows it.
         """
+
+        def tell(_: optuna.Study, trial: FrozenTrial) -> None:
+            if ended is not None and "key" in trial.user_attrs:
+                ended(trial)
+
         while True:
             with _experimental():
                 fail_stale_trials(self._study)
             self.release_dead()
             if not self._trials(TrialState.WAITING):
-                if not self._trials(TrialState.RUNNING):
+                if not self._trials(TrialState.RUNNING) and not self._study.user_attrs.get("open", False):
                     return
                 time.sleep(1.0)
                 continue
-            self._study.optimize(lambda trial: self._execute(trial, execute), n_trials=1, catch=(Exception,))
+            self._study.optimize(
+                lambda trial: self._execute(trial, execute), n_trials=1, catch=(Exception,), callbacks=[tell]
+            )
 
     def _execute(self, trial: Trial, execute: Execute) -> float:
         key = trial.user_attrs.get("key")
@@ -150,7 +177,10 @@ class RunsStudy:
             raise optuna.TrialPruned
         trial.set_user_attr("worker", [platform.node(), os.getpid()])
         try:
-            row = execute(RunConfig.from_dict(trial.user_attrs["config"]), dict(trial.user_attrs))
+            row = execute(RunConfig.from_dict(trial.user_attrs["config"]), trial)
+        except optuna.TrialPruned:
+            trial.set_user_attr("pruned_after", max(self._storage.get_trial(trial._trial_id).intermediate_values))
+            raise
         except Exception as error:
             trial.set_user_attr("reason", f"{type(error).__name__}: {error}")
             raise
@@ -158,7 +188,8 @@ class RunsStudy:
             self._put_back(self._storage.get_trial(trial._trial_id))
             raise
         trial.set_user_attr("row", row)
-        return float("-inf") if row["val_top1"] is None else float(row["val_top1"])
+        worst = float("-inf") if METRICS[self.metric] == "maximize" else float("inf")
+        return worst if row[self.metric] is None else float(row[self.metric])
 
     def release_dead(self) -> None:
         """Let the runs of this machine's dead processes wait again, without waiting for their heartbeats to stop."""
@@ -186,15 +217,18 @@ class RunsStudy:
         return self._study.get_trials(deepcopy=False, states=states or None)
 
 
-def export(folder: Path, plan: Plan, rows: dict[str, dict[str, Any]], experiment: str) -> int:
-    """Write `runs.csv` of a plan's finished runs; return how many there are."""
+def export(
+    folder: Path,
+    runs: Iterable[PlannedRun],
+    rows: Mapping[str, dict[str, Any]],
+    experiment: str,
+    file: str = "runs.csv",
+) -> None:
+    """Write the rows of those runs that are finished."""
     done = [
-        {"experiment": experiment, **rows[run.config.key()], **run.facts()}
-        for run in plan.runs
-        if run.config.key() in rows
+        {"experiment": experiment, **rows[run.config.key()], **run.facts()} for run in runs if run.config.key() in rows
     ]
-    write_rows(folder, done)
-    return len(done)
+    write_rows(folder, done, file=file)
 
 
 def differences(bound: dict[str, Any], wanted: dict[str, Any], path: str = "") -> list[str]:
@@ -214,23 +248,40 @@ def storage_url(folder: Path) -> str:
     return f"sqlite:///{folder.resolve() / 'study.db'}"
 
 
-def _storage(url: str) -> RDBStorage:
+def open_study(url: str, folder: Path, kind: str, metric: str, pruner: BasePruner) -> optuna.Study:
+    """Open one of an experiment's studies, or create it.
+
+    Args:
+        url: of the storage: a database of its own, or one that studies of many folders share by name.
+        folder: of the results.
+        kind: `runs` or `points`.
+        metric: its direction is the study's.
+        pruner: of its trials.
+    """
     try:
         with _experimental():
-            return RDBStorage(
+            storage = RDBStorage(
                 url,
-                heartbeat_interval=HEARTBEAT_SECONDS,
+                heartbeat_interval=HEARTBEAT_SECONDS if kind == "runs" else None,  # points are asked and told
                 grace_period=GRACE_SECONDS,
                 heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
             )
     except (SQLAlchemyError, ImportError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"cannot open the storage of the study: {reason}; check `--storage URL`") from error
+    return optuna.create_study(
+        storage=storage,
+        study_name=kind if url == storage_url(folder) else f"{folder.resolve().name}/{kind}",
+        sampler=RandomSampler(seed=0),
+        pruner=pruner,
+        direction=METRICS[metric],
+        load_if_exists=True,
+    )
 
 
 @contextmanager
 def _experimental() -> Iterator[None]:
-    """Use what Optuna may still change without being told so each time."""
+    """Use what Optuna calls experimental without saying so each time."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield

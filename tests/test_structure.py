@@ -18,6 +18,7 @@ PACKAGE = Path(eca_ablate.__file__).parent
 ROOMS = (
     "errors",
     "kernel_size",
+    "space",
     "config",
     "loading",
     "provenance",
@@ -31,6 +32,7 @@ ROOMS = (
     "run",
     "plan",
     "study",
+    "search",
     "engine",
     "doctor",
     "display",
@@ -41,7 +43,8 @@ ROOMS = (
 ONLY = {
     "errors": set(),
     "kernel_size": set(),
-    "config": {"errors"},
+    "space": {"errors"},
+    "config": {"errors", "space"},
     "heads": {"errors", "kernel_size"},
     "backbones": {"config", "errors", "heads"},
     "cost": {"backbones", "heads", "errors"},
@@ -49,11 +52,11 @@ ONLY = {
     "lit": {"config", "errors"},
     "report": {"errors", "kernel_size", "config"},
 }
-WITHOUT_TORCH = ("errors", "kernel_size", "config", "loading", "provenance", "report")
-STANDARD_LIBRARY_ONLY = ("errors", "kernel_size", "config", "provenance")
+WITHOUT_TORCH = ("errors", "kernel_size", "space", "config", "loading", "provenance", "report")
+STANDARD_LIBRARY_ONLY = ("errors", "kernel_size", "space", "config", "provenance")
 HEAVY = {"torch", "torchvision", "lightning", "torchmetrics", "optuna"}
 OPTUNA = {"study", "search", "engine"}
-LIGHTNING = {"data", "lit", "run", "engine"}
+LIGHTNING = {"data", "lit", "run", "search", "engine"}
 
 
 def sources() -> list[Path]:

@@ -55,9 +55,9 @@ class Execute:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def __call__(self, config: RunConfig, attributes: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, config: RunConfig, trial: optuna.Trial) -> dict[str, Any]:
         self.asked.append(config.key())
-        assert attributes["key"] == config.key()
+        assert trial.user_attrs["key"] == config.key()
         return {"key": config.key(), "val_top1": 50.0, "attempt": len(self.asked)}
 
 
@@ -165,7 +165,7 @@ def test_a_run_that_fails_says_why_and_the_next_command_tries_it_again(tmp_path:
     plan = planned(study)
     broken, fine = keys(plan)
 
-    def execute(config: RunConfig, attributes: dict[str, Any]) -> dict[str, Any]:
+    def execute(config: RunConfig, trial: optuna.Trial) -> dict[str, Any]:
         if config.key() == broken:
             raise OSError("the disk is full")
         return {"key": config.key(), "val_top1": 50.0}
@@ -193,7 +193,7 @@ def test_a_run_that_is_put_back_waits_again(tmp_path: Path) -> None:
     study, execute = study_in(tmp_path), Execute()
     plan = planned(study)
 
-    def stop(config: RunConfig, attributes: dict[str, Any]) -> dict[str, Any]:
+    def stop(config: RunConfig, trial: optuna.Trial) -> dict[str, Any]:
         raise PutBack
 
     with pytest.raises(PutBack):
@@ -217,7 +217,7 @@ def test_rows_are_exported_with_what_the_experiment_says(tmp_path: Path) -> None
             "val_top1": None,
         }
     )
-    assert export(tmp_path, plan, study.rows(), "name") == 2
+    export(tmp_path, plan.runs, study.rows(), "name")
     rows = load(tmp_path)
     assert list(rows["label"]) == ["Vanilla", "ECA-NS", "other"]
     assert set(rows["experiment"]) == {"name"}

@@ -16,12 +16,18 @@ class Job:
         folder: of the results.
         data_root: folder of the images on this machine, where the data set has one.
         threads: CPU threads of a run.
+        metric: of validation, the value of a run.
+        pruner: of runs, by name.
+        epochs: of a run.
     """
 
     storage: str
     folder: str
     data_root: str | None
     threads: int
+    metric: str = "val_top1"
+    pruner: str = "none"
+    epochs: int = 1
 
     def to_json(self) -> str:
         """Return the job as one line; `Job(**json.loads(line))` is the inverse."""

@@ -11,13 +11,17 @@ import threading
 import traceback
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from lightning import Callback, LightningModule, Trainer
+from optuna import TrialPruned
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from eca_ablate.config import RunConfig
 from eca_ablate.engine.job import Event, Job
 from eca_ablate.run import run
+from eca_ablate.search import Pruning, run_pruner
+from eca_ablate.space import RUN_PRUNERS
 from eca_ablate.study import PutBack, RunsStudy
 
 STOPPED = 143
@@ -33,23 +37,32 @@ def main() -> int:
     os.dup2(2, 1)
     folder = Path(job.folder)
 
-    def execute(config: RunConfig, attributes: dict[str, Any]) -> dict[str, Any]:
+    progress = _Progress(reports)
+
+    def execute(config: RunConfig, trial: Trial) -> dict[str, Any]:
         if config.data.root is not None and job.data_root is not None:
             config = replace(config, data=replace(config.data, root=job.data_root))
-        label = str(attributes.get("label", ""))
+        label = str(trial.user_attrs.get("label", ""))
+        progress.begin(Event("start", config.key(), label, config.seed))
+        callbacks: list[Callback] = [progress]
+        if job.pruner in RUN_PRUNERS and trial.user_attrs.get("purpose") == "search":
+            callbacks.append(Pruning(trial, job.metric))
         name = re.sub(r"[^A-Za-z0-9.=-]+", "_", label).strip("_")
-        progress = _Progress(reports, Event("start", config.key(), label, config.seed))
+        logs = folder / "tensorboard" / f"{name}-seed{config.seed}-{config.key()[:6]}"
         try:
-            row = run(config, folder / "tensorboard" / f"{name}-seed{config.seed}-{config.key()[:6]}", [progress])
-        except Exception as error:
-            traceback.print_exc()
-            progress.say("failed", note=f"{type(error).__name__}: {error}")
+            return run(config, logs, callbacks)
+        except TrialPruned:
             raise
-        progress.say("end", epoch=row["epochs"], note=row["status"])
-        return row
+        except Exception:
+            traceback.print_exc()
+            raise
+
+    def ended(trial: FrozenTrial) -> None:
+        reason = trial.user_attrs.get("reason", "")
+        progress.say("failed" if trial.state == TrialState.FAIL else "end", note=reason)
 
     try:
-        RunsStudy(job.storage, folder).work(execute)
+        RunsStudy(job.storage, folder, job.metric, run_pruner(job.pruner, job.epochs)).work(execute, ended)
     except PutBack:
         return STOPPED
     return 0
@@ -58,8 +71,12 @@ def main() -> int:
 class _Progress(Callback):
     """Reports every epoch of a run."""
 
-    def __init__(self, reports: Any, first: Event) -> None:
-        self._reports, self._last = reports, first
+    def __init__(self, reports: TextIO) -> None:
+        self._reports = reports
+        self._last = Event("start", "", "", 0)
+
+    def begin(self, event: Event) -> None:
+        self._last = event
         self.say("start")
 
     def say(self, kind: str, epoch: int | None = None, note: str = "") -> None:

@@ -1,20 +1,33 @@
 """Rows to tables: what was measured, in a form that can be published. Reads results only and needs no torch."""
 
 from eca_ablate.report.columns import COLUMNS, REQUIRED, Column
-from eca_ablate.report.rows import RowsWarning, load, write_rows
+from eca_ablate.report.networks import Network, rank_networks
+from eca_ablate.report.points import POINT_COLUMNS, SearchFacts, SearchPoint, load_facts, load_points, write_points
+from eca_ablate.report.rows import SEARCH_FILE, RowsWarning, load, write_rows
+from eca_ablate.report.search_table import write_search
 from eca_ablate.report.summary import summarise
 from eca_ablate.report.table import render_csv, render_latex, render_markdown, write_tables
 
 __all__ = [
     "COLUMNS",
+    "POINT_COLUMNS",
     "REQUIRED",
+    "SEARCH_FILE",
     "Column",
+    "Network",
     "RowsWarning",
+    "SearchFacts",
+    "SearchPoint",
     "load",
+    "load_facts",
+    "load_points",
+    "rank_networks",
     "render_csv",
     "render_latex",
     "render_markdown",
     "summarise",
+    "write_points",
     "write_rows",
+    "write_search",
     "write_tables",
 ]

@@ -35,7 +35,7 @@ COLUMNS: Mapping[str, Column] = MappingProxyType(
         "key": Column("", "hash of the resolved configuration and the seed: the run's name", "text"),
         "network": Column("", "the same hash without the seed: runs that share it are replicates", "text"),
         "seed": Column("", "of initial weights, order and augmentation", "integer"),
-        "status": Column("", "`done`, or `diverged`: the loss stopped being a number", "text"),
+        "status": Column("", "`done`; `diverged`: the loss was no number; `pruned`: a search stopped it", "text"),
         "experiment": Column("", "name of the experiment", "text"),
         "data": Column("", "name of the data set", "text"),
         "data_n_train": Column("images", "trained on", "integer"),
@@ -81,7 +81,7 @@ COLUMNS: Mapping[str, Column] = MappingProxyType(
 
 # Without these no table can be made; any other column may be missing and is then empty.
 REQUIRED = ("label", "key", "network", "seed", "status")
-STATUSES = ("done", "diverged")
+STATUSES = ("done", "diverged", "pruned")
 METRICS = ("val_top1", "val_top5", "test_top1", "test_top5")
 # What a further label of a shared run replaces.
 SHARED = ("row", "label", "head", "options", "formula")

@@ -7,13 +7,13 @@ import secrets
 from pathlib import Path
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write UTF-8 text to a neighbour of `path`, flush it to disk, and move it into place."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write UTF-8 text, or bytes, to a neighbour of `path`, flush it to disk, and move it into place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:
-        with part.open("x", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with part.open("xb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)

@@ -1,12 +1,11 @@
-"""Reading and writing `runs.csv`. A damaged row is left out with a warning; the good ones stay readable."""
+"""Reading and writing `runs.csv` and its like. A damaged row is left out with a warning; the good ones stay."""
 
 from __future__ import annotations
 
 import csv
 import io
-import itertools
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +15,25 @@ from eca_ablate.errors import UserError, one_of
 from eca_ablate.report.cells import check_row, further_labels, parse, to_text
 from eca_ablate.report.columns import COLUMNS, REQUIRED
 from eca_ablate.report.files import write_atomically
+from eca_ablate.report.lines import cells_of, check_header, records
 
 FILE = "runs.csv"
+SEARCH_FILE = "search_runs.csv"
 _DTYPES = {"integer": "Int64", "number": "float64", "percent": "float64", "text": "object", "json": "object"}
-csv.field_size_limit(2**24)  # `blocks` of a deep network is longer than the 128 KiB that csv allows by default
 
 
 class RowsWarning(UserWarning):
     """Something in a `runs.csv` that was left out or left empty; the message names file, line and reason."""
 
 
-def write_rows(folder: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_rows(folder: str | Path, rows: Sequence[Mapping[str, Any]], file: str = FILE) -> None:
     """Write `runs.csv` in one step: the same rows give the same bytes, in whatever order they come.
 
     Args:
         folder: of the results; made if need be.
         rows: one mapping a run, by the names of `COLUMNS`. JSON columns take the value or its text; `None` and NaN
             become empty cells.
+        file: its name; the runs of a search stand in `search_runs.csv`.
 
     Raises:
         UserError: for an unknown or missing column, a value that could not be read back, or a run given twice.
@@ -58,14 +59,15 @@ def write_rows(folder: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows(cells for _, cells in sorted(lines.values()))
-    write_atomically(Path(folder) / FILE, text.getvalue())
+    write_atomically(Path(folder) / file, text.getvalue())
 
 
-def load(folder: str | Path) -> pd.DataFrame:
-    """Return the rows of `runs.csv`, a shared run once under each of its labels, in the experiment's order.
+def load(folder: str | Path, file: str = FILE) -> pd.DataFrame:
+    """Return the rows of `runs.csv` in the experiment's order, a shared run once under each of its labels.
 
-    The column `shared` is true where a row repeats a run under a further label. Texts and JSON are strings, whole
-    numbers `Int64`, numbers `float64`; what is missing is `<NA>`, NaN or an empty string.
+    The file may also be `search_runs.csv`, where runs belong together by their network and not by their label. The
+    column `shared` is true where a row repeats a run under a further label. Texts and JSON are strings, whole numbers
+    `Int64`, numbers `float64`; what is missing is `<NA>`, NaN or an empty string.
 
     Warns:
         RowsWarning: for each row that cannot be used (it is left out), each column unknown (kept) or missing (left
@@ -74,71 +76,38 @@ def load(folder: str | Path) -> pd.DataFrame:
     Raises:
         UserError: if the file is absent, unreadable or empty, or lacks one of `REQUIRED`.
     """
-    path = Path(folder) / FILE
-    records = _records(path)
+    path = Path(folder) / file
+    found = records(path)
     try:
-        _, header = next(records)
+        _, header = next(found)
     except StopIteration:
         raise UserError(f"{path}: the first line must name the columns, but the file is empty") from None
     _check_header(path, header)
     runs: list[dict[str, Any]] = []
     seen: dict[str, int] = {}
     cells: dict[tuple[str, int], int] = {}
-    for line, record in records:
+    name = "network" if file == SEARCH_FILE else "label"  # a search may give two networks one label
+    for line, record in found:
         try:
             run = _read(header, record)
             if run["key"] in seen:
                 raise ValueError(f"run {run['key']} stands in line {seen[run['key']]} already")
             faces = _faces(run)
             for face in faces:
-                cell = (face["label"], face["seed"])
+                cell = (face[name], face["seed"])
                 if cell in cells:
                     raise ValueError(f"seed {cell[1]} of {cell[0]!r} stands in line {cells[cell]} already")
         except ValueError as error:
             _warn(f"{path}, line {line}: {error}; the row is left out")
             continue
         seen[run["key"]] = line
-        cells.update({(face["label"], face["seed"]): line for face in faces})
+        cells.update({(face[name], face["seed"]): line for face in faces})
         runs.extend(faces)
     return _frame(runs, [*COLUMNS, *(name for name in header if name not in COLUMNS)])
 
 
-def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, cells); a line that csv cannot read gives no cells, and reading goes on after it."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}); `eca-ablate run` writes it into its results folder"
-        ) from None
-    lines = list(io.StringIO(text, newline=""))
-    at, width = 0, None
-    while at < len(lines):
-        if not lines[at].strip():
-            at += 1
-            continue
-        reader = csv.reader(itertools.islice(lines, at, None), strict=True)
-        try:
-            record = next(reader)
-            used = reader.line_num
-        except csv.Error:
-            record, used = [], 1
-        width = width or len(record)
-        if used > 1 and len(record) != width:  # a quote that does not close must not swallow the lines below it
-            record, used = [], 1
-        yield at + 1, record
-        at += used
-
-
 def _check_header(path: Path, header: list[str]) -> None:
-    missing = [name for name in REQUIRED if name not in header]
-    if missing:
-        raise UserError(
-            f"{path}, line 1: the columns {', '.join(REQUIRED)} are needed, but {', '.join(missing)} is missing"
-        )
-    if len(set(header)) < len(header):
-        twice = sorted({name for name in header if header.count(name) > 1})
-        raise UserError(f"{path}, line 1: each column stands once, but {', '.join(map(ascii, twice))} comes twice")
+    check_header(path, header, REQUIRED)
     absent = [name for name in COLUMNS if name not in header]
     if absent:
         _warn(f"{path}, line 1: {', '.join(absent)} missing; left empty")
@@ -148,13 +117,7 @@ def _check_header(path: Path, header: list[str]) -> None:
 
 
 def _read(header: list[str], record: list[str]) -> dict[str, Any]:
-    if not record:
-        raise ValueError("the quotes do not close")
-    if len(record) != len(header):
-        raise ValueError(f"{len(header)} cells are needed, but got {len(record)}: cut off while it was written?")
-    if any("\udc80" <= char <= "\udcff" for text in record for char in text):
-        raise ValueError("it is not UTF-8")
-    run = {name: parse(name, text) for name, text in zip(header, record, strict=True)}
+    run = {name: parse(name, text) for name, text in cells_of(header, record).items()}
     check_row(run)
     return run
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -60,21 +61,7 @@ def write_tables(folder: str | Path, command: str = "") -> Path:
 
 def render_markdown(summary: pd.DataFrame, rows: pd.DataFrame, command: str = "") -> str:
     """Return the table and its notes; the columns are padded, so that the text can be read unrendered."""
-    lines = [[escape_markdown(cell) for cell in line] for line in body(summary)]
-    widths = [max(3, *map(_width, column)) for column in zip(HEADER, *lines, strict=True)]
-
-    def join(cells: list[str]) -> str:
-        padded = []
-        for name, cell, width in zip(HEADER, cells, widths, strict=True):
-            space = " " * (width - _width(cell))
-            padded.append(cell + space if name in _LEFT else space + cell)
-        return f"| {' | '.join(padded)} |"
-
-    rule = [
-        ":" + "-" * (width - 1) if name in _LEFT else "-" * (width - 1) + ":"
-        for name, width in zip(HEADER, widths, strict=True)
-    ]
-    table = [join(list(HEADER)), join(rule), *(join(line) for line in lines)]
+    table = markdown_table(HEADER, body(summary), _LEFT)
     notes = [f"- {escape_markdown(note)}" for note in reading_notes(summary, rows)]
     facts = [f"- {escape_markdown(fact)}" for fact in provenance(rows, command)]
     return "\n".join([*table, "", "How to read it:", "", *notes, "", "Where it comes from:", "", *facts, ""])
@@ -121,6 +108,31 @@ def body(summary: pd.DataFrame, spelt_out: bool = True) -> list[list[str]]:
             ]
         )
     return lines
+
+
+def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]], left: Sequence[str]) -> list[str]:
+    """Return the lines of a table, its cells escaped and padded.
+
+    Args:
+        header: names of the columns.
+        lines: plain text, not yet escaped.
+        left: names of the columns that are aligned left; the others are aligned right.
+    """
+    escaped = [[escape_markdown(cell) for cell in line] for line in lines]
+    widths = [max(3, *map(_width, column)) for column in zip(header, *escaped, strict=True)]
+
+    def join(cells: Sequence[str]) -> str:
+        padded = []
+        for name, cell, width in zip(header, cells, widths, strict=True):
+            space = " " * (width - _width(cell))
+            padded.append(cell + space if name in left else space + cell)
+        return f"| {' | '.join(padded)} |"
+
+    rule = [
+        ":" + "-" * (width - 1) if name in left else "-" * (width - 1) + ":"
+        for name, width in zip(header, widths, strict=True)
+    ]
+    return [join(header), join(rule), *map(join, escaped)]
 
 
 def escape_markdown(text: str) -> str:

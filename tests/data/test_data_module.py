@@ -40,7 +40,7 @@ class Linear(lightning.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         pass
 
-    def test_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:  # noqa: ARG002
+    def test_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         self.right += int((self.layer(batch[0].flatten(1)).argmax(1) == batch[1]).sum())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

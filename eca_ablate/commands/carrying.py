@@ -1,0 +1,71 @@
+"""Carrying out what waits in a study: an engine, a progress display, and an orderly end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from eca_ablate.commands.common import default_workers, say
+from eca_ablate.config import Experiment
+from eca_ablate.display import PlanProgress
+from eca_ablate.engine import ENGINES, Event, Job
+from eca_ablate.errors import UserError
+from eca_ablate.study import RunsStudy
+
+
+def carry_out(
+    experiment: Experiment,
+    study: RunsStudy,
+    folder: Path,
+    runs: int,
+    engine: str,
+    workers: int | None,
+    on_end: Callable[[Event], int],
+) -> None:
+    """Train until nothing waits.
+
+    Args:
+        experiment: for what the workers need to know of it.
+        study: where the runs wait.
+        folder: of the results.
+        runs: how many are expected, for the progress display.
+        engine: a key of `ENGINES`.
+        workers: processes; None takes as many as there are cores for.
+        on_end: called when a run has ended or failed; returns how many more runs are expected than were before.
+    """
+    root = experiment.data.root
+    job = Job(
+        storage=study.url,
+        folder=str(folder.resolve()),
+        data_root=None if root is None else str(Path(root).expanduser().resolve()),
+        threads=experiment.threads,
+        metric=study.metric,
+        pruner=experiment.search.pruner if experiment.search else "none",
+        epochs=experiment.recipe.epochs,
+    )
+
+    def on_event(event: Event) -> None:
+        progress.show(event)
+        if event.kind in ("end", "failed"):
+            progress.expect(on_end(event))
+
+    try:
+        with PlanProgress(runs, experiment.recipe.epochs) as progress:
+            ENGINES[engine](job, min(workers or default_workers(experiment.threads), runs), on_event)
+    except (KeyboardInterrupt, SystemExit):
+        say("stopped; the runs at work wait again, and the same command goes on from here")
+        raise
+
+
+def raise_failures(study: RunsStudy, keys: Collection[str]) -> None:
+    """End with the reasons why runs failed, if any did.
+
+    Raises:
+        UserError: listing each reason once.
+    """
+    reasons = [reason for key, reason in study.failures().items() if key in keys]
+    if reasons:
+        raise UserError(
+            f"{len(reasons)} of {len(keys)} runs failed; the same command tries them again. Reasons:\n"
+            + "\n".join(f"  {reason}" for reason in dict.fromkeys(reasons))
+        )

@@ -1,0 +1,63 @@
+"""`run`: plan, train what is missing, report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from eca_ablate.commands.carrying import carry_out, raise_failures
+from eca_ablate.commands.common import (
+    command_line,
+    counts,
+    existing_study,
+    make_folder,
+    planned_precision,
+    results_folder,
+    say,
+)
+from eca_ablate.commands.searching import run_search
+from eca_ablate.data import prepare
+from eca_ablate.engine import Event
+from eca_ablate.loading import load_experiment
+from eca_ablate.machine import device_name
+from eca_ablate.plan import make_plan, resolve_arms
+from eca_ablate.report import write_tables
+from eca_ablate.study import RunsStudy, export, storage_url
+
+
+def run_experiment(
+    file: str, overrides: Sequence[str], out: str | None, storage: str | None, engine: str, workers: int | None
+) -> int:
+    """Plan, train what is missing, report. Returns the exit code."""
+    experiment = load_experiment(file, overrides)
+    folder = results_folder(file, out)
+    command = command_line("run", file, overrides, out)
+    if experiment.search is None:
+        resolve_arms(experiment)  # a head that cannot be is refused before anything is downloaded or written
+    if not experiment.data.stream:
+        prepare(experiment.data)
+    if experiment.search is not None:
+        return run_search(experiment, Path(file).stem, folder, storage, engine, workers, command)
+    plan = make_plan(experiment, planned_precision(existing_study(folder, storage)))
+    make_folder(folder)
+    study = RunsStudy(storage or storage_url(folder), folder)
+    study.add(plan)
+    keys = {run.config.key() for run in plan.runs}
+    missing = len(keys - set(study.rows()))
+    say(f"{counts(plan)}; {len(keys) - missing} done, {missing} to train on {device_name()}")
+
+    def write(_: Event | None = None) -> int:
+        export(folder, plan.runs, study.rows(), Path(file).stem)
+        return 0
+
+    try:
+        if missing:
+            carry_out(experiment, study, folder, missing, engine, workers, write)
+    finally:
+        write()
+    if keys.intersection(study.rows()):
+        sys.stdout.write(write_tables(folder, command=command).read_text(encoding="utf-8"))
+        say(f"tables and rows are in {folder}")
+    raise_failures(study, keys)
+    return 0
