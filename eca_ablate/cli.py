@@ -113,10 +113,10 @@ def _parser() -> argparse.ArgumentParser:
 
     cost.add_argument("file", metavar="FILE", nargs="?", help="an experiment (default: Table 2's heads)")
     cost.add_argument(
-        "--image-size", type=_at_least(1), metavar="N", help="pixels (default: 224, or 32 with a cifar stem)"
+        "--image-size", type=_at_least(1), metavar="N", help="pixels (default: FILE's, or 224, or 32 with a cifar stem)"
     )
     cost.add_argument(
-        "--classes", type=_at_least(1), metavar="N", help="outputs (default: 1000, or 10 with a cifar stem)"
+        "--classes", type=_at_least(1), metavar="N", help="outputs (default: FILE's, or 1000, or 10 with a cifar stem)"
     )
     cost.add_argument("--batch-size", type=_at_least(1), default=16, metavar="N", help="images a step (default: 16)")
     cost.add_argument(

@@ -185,7 +185,9 @@ class _Watch(Callback):
 
 def _floats(trainer: Trainer) -> dict[str, float]:
     # Rounded far below one image's share, so that a percentage reads 97.2145 and not 97.21448516845703.
-    return {name: round(float(value), 6) for name, value in trainer.callback_metrics.items()}
+    return {
+        name: round(float(value), 6 if name.endswith("loss") else 4) for name, value in trainer.callback_metrics.items()
+    }
 
 
 def _logger(log_dir: Path | None, config: RunConfig) -> TensorBoardLogger | bool:

@@ -58,7 +58,13 @@ def default_workers(threads: int) -> int:
 def counts(plan: Plan) -> str:
     """Say how many runs a plan has, and why."""
     seeds = len({run.config.seed for run in plan.runs})
-    return f"{len(plan.arms)} heads, {plan.networks} distinct networks × {seeds} seeds = {len(plan.runs)} runs"
+    made = f"{plural(plan.networks, 'distinct network')} × {plural(seeds, 'seed')}"
+    return f"{plural(len(plan.arms), 'head')}, {made} = {plural(len(plan.runs), 'run')}"
+
+
+def plural(number: int, noun: str) -> str:
+    """Say how many there are of something."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def duration(seconds: float) -> str:

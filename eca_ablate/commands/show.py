@@ -28,7 +28,7 @@ from eca_ablate.commands.common import (
 from eca_ablate.commands.searching import search_facts
 from eca_ablate.config import DataConfig, Experiment
 from eca_ablate.cost import count, measure_speed
-from eca_ablate.data import prepare
+from eca_ablate.data import describe, prepare
 from eca_ablate.doctor import examine
 from eca_ablate.loading import load_experiment
 from eca_ablate.machine import best_device, device_name
@@ -114,8 +114,12 @@ def show_cost(
     """Print weights, multiply-accumulates and measured speed of every head. Returns the exit code."""
     experiment = load_experiment(file, overrides)
     backbone = experiment.backbone.resolve()
-    size = image_size or (224 if backbone.stem == "imagenet" else 32)
-    outputs = classes or (1000 if backbone.stem == "imagenet" else 10)
+    if file is None:
+        usual = (224, 1000) if backbone.stem == "imagenet" else (32, 10)
+    else:
+        info = describe(experiment.data)
+        usual = (info.image_size, info.num_classes)
+    size, outputs = image_size or usual[0], classes or usual[1]
     table: list[dict[str, Any]] = []
     nets: dict[str, nn.Module] = {}
     for arm in resolve_arms(experiment):
