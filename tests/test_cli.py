@@ -212,7 +212,7 @@ def test_a_stop_loses_nothing_and_the_same_command_goes_on(tmp_path: Path) -> No
         code, out, err = finish(process)
         assert time.monotonic() - began < 25
         assert (code, out) == (expected, ""), err
-        assert "of 6 runs done; the same command goes on from here" in err.splitlines()[-1]
+        assert err.splitlines()[-1].endswith("the same command goes on from here")
         assert "Traceback" not in err
         assert TrialState.RUNNING not in states(folder)
         assert not [pid for pid in theirs if Path(f"/proc/{pid}").exists()]
@@ -247,12 +247,12 @@ def test_workers_do_not_outlive_a_supervisor_that_is_killed(tmp_path: Path) -> N
 
 
 def test_cost_counts_without_measuring(shell: Callable[..., tuple[int, str, str]]) -> None:
-    code, out, err = shell("cost", "--json", "--rounds", 0, "--backbone.name", "resnet50")
+    code, out, err = shell("cost", "--json", "--rounds", 0, "--backbone.name", "resnet50", "--heads", "[none, se, eca]")
     facts = json.loads(out)
     assert (code, err) == (0, "")
     assert (facts["backbone"], facts["image_size"]) == ("resnet50, imagenet stem, width 1", 224)
     by_label = {head["label"]: head for head in facts["heads"]}
-    assert len(by_label) == 11
+    assert len(by_label) == 3
     assert by_label["Vanilla"]["weights"] == 25_557_032
     assert by_label["ECA (adaptive)"]["head_weights"] == 86
     assert set(by_label["SE"]) == {"label", "kernel_sizes", "formula", "weights", "head_weights", "macs", "head_macs"}
@@ -449,6 +449,7 @@ def test_arguments_that_are_none_end_with_the_usage(arguments: list[str], capsys
     assert "error: " in err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_mistake_in_a_process_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text(TINY.replace("epochs: 1", "epochs: 0"))
     done = finish(command("run", "bad.yaml", cwd=tmp_path))

@@ -239,6 +239,7 @@ RunsStudy(storage_url(folder), folder).add(plan)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_that_add_at_once_enqueue_nothing_twice(tmp_path: Path) -> None:
     command = [sys.executable, "-c", ADD, str(TESTS), str(tmp_path)]
     both = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
