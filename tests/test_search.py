@@ -296,6 +296,30 @@ def test_a_whole_search_on_digits_from_the_command_line(tmp_path: Path, capfd: p
     assert max(Counter(trial.user_attrs["key"] for trial in done).values()) == 1
 
 
+@pytest.mark.slow
+def test_two_workers_on_one_sampled_search_train_no_network_twice_and_leave_no_gap(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(
+        "data: {name: digits}\nbackbone: {name: resnet20, width: 0.5}\nseeds: 2\n"
+        "recipe: {epochs: 1, batch_size: 256}\n"
+        "search: {head: eca, space: {kernel_size: {each_stage: [1, 3]}}, sampler: tpe, trials: 8, batch: 3}\n"
+    )
+    out = tmp_path / "out"
+
+    assert main(["run", str(file), "--out", str(out), "--workers", "2"]) == 0
+
+    points = optuna.load_study(study_name="points", storage=storage_url(out)).get_trials()
+    runs = optuna.load_study(study_name="runs", storage=storage_url(out)).get_trials()
+    done = Counter(trial.user_attrs["key"] for trial in runs if "row" in trial.user_attrs)
+    assert max(done.values()) == 1
+    assert len(points) == 8
+    assert all(trial.state == TrialState.COMPLETE for trial in points)
+    assert {key for trial in points for key in trial.user_attrs["runs"]} <= set(done)
+    searched = [trial for trial in runs if trial.user_attrs.get("purpose") == "search"]
+    assert len(searched) == 2 * len({trial.user_attrs["network"] for trial in points})
+    assert not [trial for trial in runs if not trial.state.is_finished()]
+
+
 def test_the_search_is_part_of_what_binds_a_folder() -> None:
     plan = SearchPlan(experiment(Search(space={"kernel_size": [1, 3]})))
     other = SearchPlan(replace(experiment(Search(space={"kernel_size": [1, 3]})), recipe=Recipe(epochs=3)))
