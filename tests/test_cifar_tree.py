@@ -15,7 +15,7 @@ from PIL import Image
 from eca_ablate.report import load
 
 ARCHIVE = Path(__file__).parents[1].parent / "shared" / "data" / "cifar10-jpeg.tar.xz"
-EACH = {"train": 300, "test": 60}  # images of a class
+EACH = {"train": 150, "test": 60}  # images of a class
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_heads_learn_real_photographs(cifar: Path, tmp_path: Path) -> None:
     text = f"""
         data: {{name: imagefolder, root: {cifar}, image_size: 32}}
         backbone: {{name: resnet20, width: 0.5}}
-        recipe: {{epochs: 6, batch_size: 32}}
+        recipe: {{epochs: 5, batch_size: 32}}
         seeds: 1
         heads: [none, {{name: se, reduction: 4}}, {{name: eca, kernel_size: 3}}]
         """
