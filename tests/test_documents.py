@@ -36,3 +36,8 @@ def test_an_experiment_asks_a_question_and_loads(path: Path) -> None:
     assert header[0].endswith("?")
     assert header[1].startswith(f"# Run:      eca-ablate run experiments/{path.name}")
     load_experiment(path, ["--data.root", "images"] if "--data.root DIR" in header[1] else [])
+
+
+def test_the_table_in_the_readme_is_the_one_that_was_measured() -> None:
+    table = (ROOT / "results" / "quickstart" / "table.md").read_text(encoding="utf-8").partition("\n\n")[0]
+    assert table in (ROOT / "README.md").read_text(encoding="utf-8")
