@@ -110,7 +110,7 @@ def _readable(message: str) -> UserError:
 
 
 def _declared(key: str) -> str:
-    """Return the type of a key as `config.py` writes it."""
+    """Return the type of a key as `config` writes it."""
     kind: Any = Experiment
     *groups, last = key.split(".")
     for name in groups:
