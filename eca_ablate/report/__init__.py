@@ -1,8 +1,11 @@
 """Rows to tables: what was measured, in a form that can be published. Reads results only and needs no torch."""
 
+from eca_ablate.report.agreement import Agreement, agreement
 from eca_ablate.report.columns import COLUMNS, REQUIRED, Column
+from eca_ablate.report.compare import compare
 from eca_ablate.report.networks import Network, rank_networks
 from eca_ablate.report.points import POINT_COLUMNS, SearchFacts, SearchPoint, load_facts, load_points, write_points
+from eca_ablate.report.power import power, seeds_needed
 from eca_ablate.report.rows import SEARCH_FILE, RowsWarning, load, write_rows
 from eca_ablate.report.search_table import write_search
 from eca_ablate.report.summary import summarise
@@ -13,18 +16,23 @@ __all__ = [
     "POINT_COLUMNS",
     "REQUIRED",
     "SEARCH_FILE",
+    "Agreement",
     "Column",
     "Network",
     "RowsWarning",
     "SearchFacts",
     "SearchPoint",
+    "agreement",
+    "compare",
     "load",
     "load_facts",
     "load_points",
+    "power",
     "rank_networks",
     "render_csv",
     "render_latex",
     "render_markdown",
+    "seeds_needed",
     "summarise",
     "write_points",
     "write_rows",

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from eca_ablate.report.columns import COLUMNS, REQUIRED, SHARED, STATUSES
+from eca_ablate.report.columns import COLUMNS, NEVER_EMPTY, SHARED, STATUSES
 
 
 def to_text(value: Any) -> str:
@@ -35,7 +35,7 @@ def parse(name: str, text: str) -> Any:
     if kind == "text":
         if name == "status" and text not in STATUSES:
             raise ValueError(f"`status` must be one of {', '.join(STATUSES)}, but got {_short(text)}")
-        if name in REQUIRED and not text:
+        if name in NEVER_EMPTY and not text:
             raise ValueError(f"`{name}` must not be empty")
         return text
     if not text and name != "seed":

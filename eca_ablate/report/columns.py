@@ -80,7 +80,8 @@ COLUMNS: Mapping[str, Column] = MappingProxyType(
 )
 
 # Without these no table can be made; any other column may be missing and is then empty.
-REQUIRED = ("label", "key", "network", "seed", "status")
+REQUIRED = ("label", "key", "seed")
+NEVER_EMPTY = (*REQUIRED, "network", "status")  # where the column is there
 STATUSES = ("done", "diverged", "pruned")
 METRICS = ("val_top1", "val_top5", "test_top1", "test_top5")
 # What a further label of a shared run replaces.

@@ -11,21 +11,25 @@ from eca_ablate.report.search_table import write_search
 from eca_ablate.report.table import write_tables
 
 
-def show_report(folder: str) -> int:
+def show_report(folder: str, baseline: str | None = None) -> int:
     """Write the tables and figures of a results folder again from its rows, and print. Returns the exit code.
 
     Of a search, the table of its networks comes after that of its winner, which is missing until there is a winner.
     Lines of the rows files that cannot be read are left out, and named on standard error.
 
+    Args:
+        folder: of the results.
+        baseline: what the rows are compared with, a label or head; by default `none`, or else the first row.
+
     Raises:
-        UserError: if there is nothing to report.
+        UserError: if there is nothing to report, or no such baseline.
     """
     tables: list[Path] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         networks = write_search(folder)
         try:
-            tables.append(write_tables(folder))
+            tables.append(write_tables(folder, baseline=baseline))
         except UserError as error:
             if networks is None:
                 raise

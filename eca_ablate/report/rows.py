@@ -13,12 +13,13 @@ import pandas as pd
 
 from eca_ablate.errors import UserError, one_of
 from eca_ablate.report.cells import check_row, further_labels, parse, to_text
-from eca_ablate.report.columns import COLUMNS, REQUIRED
+from eca_ablate.report.columns import COLUMNS, METRICS, REQUIRED
 from eca_ablate.report.files import write_atomically
 from eca_ablate.report.lines import cells_of, check_header, records
 
 FILE = "runs.csv"
 SEARCH_FILE = "search_runs.csv"
+_GUESSES = {"network": "the label", "status": "the metrics"}
 _DTYPES = {"integer": "Int64", "number": "float64", "percent": "float64", "text": "object", "json": "object"}
 
 
@@ -110,7 +111,12 @@ def _check_header(path: Path, header: list[str]) -> None:
     check_header(path, header, REQUIRED)
     absent = [name for name in COLUMNS if name not in header]
     if absent:
-        _warn(f"{path}, line 1: {', '.join(absent)} missing; left empty")
+        guessed = [name for name in ("network", "status") if name in absent]
+        how = "; ".join(
+            [f"{', '.join(name for name in absent if name not in guessed)} left empty"] * (len(absent) > len(guessed))
+            + [f"{name} taken from {_GUESSES[name]}" for name in guessed]
+        )
+        _warn(f"{path}, line 1: {', '.join(absent)} missing; {how}")
     unknown = [name for name in header if name not in COLUMNS]
     if unknown:
         _warn(f"{path}, line 1: unknown column {', '.join(map(ascii, unknown))}; kept as text")
@@ -118,6 +124,8 @@ def _check_header(path: Path, header: list[str]) -> None:
 
 def _read(header: list[str], record: list[str]) -> dict[str, Any]:
     run = {name: parse(name, text) for name, text in cells_of(header, record).items()}
+    run.setdefault("status", "done" if any(run.get(name) is not None for name in METRICS) else "diverged")
+    run.setdefault("network", f"of {run['label']}")
     check_row(run)
     return run
 

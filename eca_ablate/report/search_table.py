@@ -14,11 +14,11 @@ import pandas as pd
 from eca_ablate.report.cells import to_text
 from eca_ablate.report.columns import COLUMNS
 from eca_ablate.report.files import write_atomically
+from eca_ablate.report.markdown import escape_markdown, markdown_table
 from eca_ablate.report.networks import Network, best_two, rank_networks
 from eca_ablate.report.notes import provenance
 from eca_ablate.report.points import POINTS_FILE, SearchFacts, SearchPoint, load_facts, load_points
 from eca_ablate.report.rows import SEARCH_FILE, load
-from eca_ablate.report.table import escape_markdown, markdown_table
 
 _NONE = "–"
 NETWORKS = (

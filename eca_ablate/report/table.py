@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import html
 import re
-import unicodedata
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from eca_ablate.errors import UserError
+from eca_ablate.report.comparison_table import (
+    COMPARISON,
+    LEFT,
+    Compared,
+    compare_table,
+    comparison_body,
+    comparison_csv,
+)
 from eca_ablate.report.files import write_atomically
-from eca_ablate.report.latex import latex_table
+from eca_ablate.report.latex import latex_comparison, latex_table
+from eca_ablate.report.markdown import escape_markdown, markdown_table
 from eca_ablate.report.notes import SAME, provenance, reading_notes
 from eca_ablate.report.rows import FILE, load
 from eca_ablate.report.summary import summarise
@@ -34,18 +41,19 @@ _LEFT = ("Method",)
 _NONE = "–"
 
 
-def write_tables(folder: str | Path, command: str = "") -> Path:
-    """Write `table.md`, `table.csv` and `table.tex` beside the `runs.csv` of a folder.
+def write_tables(folder: str | Path, command: str = "", baseline: str | None = None) -> Path:
+    """Write `table.md`, `table.csv`, `table.tex` and `comparison.csv` beside the `runs.csv` of a folder.
 
     Args:
         folder: of the results.
         command: that made them, for the table's footer; by default the one in the footer of the `table.md` there.
+        baseline: what the rows are compared with, a label or head; by default `none`, or else the first row.
 
     Returns:
         The path of `table.md`, which reads well in a terminal too.
 
     Raises:
-        UserError: if `runs.csv` cannot be used or has no run.
+        UserError: if `runs.csv` cannot be used, has no run, or lacks the baseline.
     """
     folder = Path(folder)
     rows = load(folder)
@@ -53,18 +61,27 @@ def write_tables(folder: str | Path, command: str = "") -> Path:
         raise UserError(f"{folder / FILE}: a table needs at least one run, but there is none yet")
     summary = summarise(rows)
     command = command or _command_of(folder / "table.md")
+    compared = compare_table(rows, baseline)
     write_atomically(folder / "table.csv", render_csv(summary))
-    write_atomically(folder / "table.tex", render_latex(summary, rows, command))
-    write_atomically(folder / "table.md", render_markdown(summary, rows, command))
+    write_atomically(folder / "table.tex", render_latex(summary, rows, compared, command))
+    write_atomically(folder / "table.md", render_markdown(summary, rows, compared, command))
+    if compared:
+        write_atomically(folder / "comparison.csv", comparison_csv(compared))
     return folder / "table.md"
 
 
-def render_markdown(summary: pd.DataFrame, rows: pd.DataFrame, command: str = "") -> str:
-    """Return the table and its notes; the columns are padded, so that the text can be read unrendered."""
-    table = markdown_table(HEADER, body(summary), _LEFT)
-    notes = [f"- {escape_markdown(note)}" for note in reading_notes(summary, rows)]
-    facts = [f"- {escape_markdown(fact)}" for fact in provenance(rows, command)]
-    return "\n".join([*table, "", "How to read it:", "", *notes, "", "Where it comes from:", "", *facts, ""])
+def render_markdown(
+    summary: pd.DataFrame, rows: pd.DataFrame, compared: Compared | None = None, command: str = ""
+) -> str:
+    """Return the tables and their notes; the columns are padded, so that the text can be read unrendered."""
+    parts = [*markdown_table(HEADER, body(summary), _LEFT), ""]
+    if compared:
+        parts += [f"Compared with {escape_markdown(compared.baseline)}:", ""]
+        parts += [*markdown_table(COMPARISON, comparison_body(compared), LEFT), ""]
+    notes = reading_notes(summary, rows) + (compared.notes if compared else [])
+    parts += ["How to read it:", "", *(f"- {escape_markdown(note)}" for note in notes), ""]
+    facts = provenance(rows, command)
+    return "\n".join([*parts, "Where it comes from:", "", *(f"- {escape_markdown(fact)}" for fact in facts), ""])
 
 
 def render_csv(summary: pd.DataFrame) -> str:
@@ -72,11 +89,16 @@ def render_csv(summary: pd.DataFrame) -> str:
     return summary.to_csv(index=False, lineterminator="\n")
 
 
-def render_latex(summary: pd.DataFrame, rows: pd.DataFrame, command: str = "") -> str:
-    r"""Return a `table` environment for `\input`, with booktabs rules and the same notes."""
+def render_latex(summary: pd.DataFrame, rows: pd.DataFrame, compared: Compared | None = None, command: str = "") -> str:
+    r"""Return `table` environments for `\input`, with booktabs rules and the same notes."""
     experiment = str(rows["experiment"].iloc[0]) if len(rows) else ""
-    return latex_table(
+    text = latex_table(
         body(summary, spelt_out=False), experiment, reading_notes(summary, rows), provenance(rows, command)
+    )
+    if compared is None:
+        return text
+    return text + latex_comparison(
+        comparison_body(compared), compared.baseline, experiment, COMPARISON[-2], compared.notes
     )
 
 
@@ -108,39 +130,6 @@ def body(summary: pd.DataFrame, spelt_out: bool = True) -> list[list[str]]:
             ]
         )
     return lines
-
-
-def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]], left: Sequence[str]) -> list[str]:
-    """Return the lines of a table, its cells escaped and padded.
-
-    Args:
-        header: names of the columns.
-        lines: plain text, not yet escaped.
-        left: names of the columns that are aligned left; the others are aligned right.
-    """
-    escaped = [[escape_markdown(cell) for cell in line] for line in lines]
-    widths = [max(3, *map(_width, column)) for column in zip(header, *escaped, strict=True)]
-
-    def join(cells: Sequence[str]) -> str:
-        padded = []
-        for name, cell, width in zip(header, cells, widths, strict=True):
-            space = " " * (width - _width(cell))
-            padded.append(cell + space if name in left else space + cell)
-        return f"| {' | '.join(padded)} |"
-
-    rule = [
-        ":" + "-" * (width - 1) if name in left else "-" * (width - 1) + ":"
-        for name, width in zip(header, widths, strict=True)
-    ]
-    return [join(header), join(rule), *map(join, escaped)]
-
-
-def escape_markdown(text: str) -> str:
-    """Make a user's text show as written: no markup, no HTML, no second line, no control characters."""
-    text = "".join(char if char.isprintable() else " " for char in text)
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    text = re.sub(r"([\\`*\[\]|~])", r"\\\1", text)
-    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)  # inside a word an underscore is no markup
 
 
 def _command_of(table: Path) -> str:
@@ -177,10 +166,3 @@ def _spread(mean: float, std: float) -> str:
     if pd.isna(mean):
         return _NONE
     return f"{mean:.2f}" if pd.isna(std) else f"{mean:.2f} ± {std:.2f}"
-
-
-def _width(text: str) -> int:
-    """Return the columns that a text takes up in a terminal."""
-    marks = ("Mn", "Me", "Cf")
-    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
-    return len(text) + wide - sum(unicodedata.category(char) in marks for char in text)

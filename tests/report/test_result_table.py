@@ -15,6 +15,7 @@ import pytest
 from eca_ablate.config import TABLE2
 from eca_ablate.errors import UserError
 from eca_ablate.report import load, render_csv, render_latex, render_markdown, summarise, write_rows, write_tables
+from eca_ablate.report.comparison_table import compare_table
 from eca_ablate.report.latex import escape_latex
 from eca_ablate.report.paper import PRINTED, printed
 from eca_ablate.report.table import body, escape_markdown
@@ -158,7 +159,6 @@ def test_footer_names_where_rows_come_from(tabulate, table2):
         "torch 2.11.0",
         "- Code: 4aeeaad, semantics 1",
         "- Command: eca-ablate run experiments/table2_digits.yaml",
-        "no evidence without a paired test",
         "ResNet-50 on ImageNet, single runs",
         "92.25 in Table 2 and as 92.52 in Table 3",
     ):
@@ -265,7 +265,9 @@ def test_latex_compiles(tmp_path, tabulate, table2, row):
         pytest.skip("pdflatex is not installed: the LaTeX table is written, but not compiled")
     further = [row(NASTY, key="a", network="n", row=11), row("[x] é ż ¿ “q” «a» ±×·−²³†≤≥αβγδελμσψω–—…", row=12)]
     summary, rows = tabulate([*table2, *further])
-    (tmp_path / "table.tex").write_text(render_latex(summary, rows, "eca-ablate run x.yaml"), encoding="utf-8")
+    (tmp_path / "table.tex").write_text(
+        render_latex(summary, rows, compare_table(rows), "eca-ablate run x.yaml"), encoding="utf-8"
+    )
     document = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{table}\\end{document}\n"
     (tmp_path / "doc.tex").write_text(document)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "doc.tex"]
@@ -278,6 +280,6 @@ def test_tables_are_written_beside_their_rows(tmp_path, table2):
     path = write_tables(tmp_path)
     assert path == tmp_path / "table.md"
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    assert set(before) == {"runs.csv", "table.md", "table.csv", "table.tex"}
+    assert set(before) == {"runs.csv", "table.md", "table.csv", "table.tex", "comparison.csv"}
     write_tables(tmp_path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before

@@ -191,7 +191,7 @@ def test_second_row_of_a_label_and_seed_is_left_out(tmp_path, row):
         assert list(load(tmp_path)["key"]) == ["a"]
 
 
-@pytest.mark.parametrize("name", ["label", "key", "network", "seed", "status"])
+@pytest.mark.parametrize("name", ["label", "key", "seed"])
 def test_missing_required_column_is_refused(tmp_path, row, name):
     write_rows(tmp_path, [row()])
     with (tmp_path / FILE).open(newline="") as file:
@@ -201,6 +201,14 @@ def test_missing_required_column_is_refused(tmp_path, row, name):
         csv.writer(file).writerows([header[:at] + header[at + 1 :], cells[:at] + cells[at + 1 :]])
     with pytest.raises(UserError, match=f"line 1: .*{name} is missing"):
         load(tmp_path)
+
+
+def test_network_and_status_are_derived_where_a_file_lacks_them(tmp_path):
+    (tmp_path / FILE).write_text("label,key,seed,test_top1\nA,a0,0,90\nA,a1,1,\nB,b0,0,91\n")
+    with pytest.warns(RowsWarning, match="line 1: .*; .*network taken from the label; status taken from the metrics"):
+        rows = load(tmp_path)
+    assert list(rows["status"]) == ["done", "diverged", "done"]
+    assert list(summarise(rows)["n"]) == [1, 1]
 
 
 def test_other_columns_may_be_missing_or_unknown(tmp_path):
