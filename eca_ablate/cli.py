@@ -55,7 +55,13 @@ def _dispatch(given: argparse.Namespace, rest: list[str]) -> int:
     if given.command == "report":
         from eca_ablate.report.command import show_report
 
-        return show_report(given.folder)
+        return show_report(given.folder, given.baseline)
+    if given.command == "power":
+        from eca_ablate.report.command import show_power
+
+        return show_power(
+            given.folder, given.difference, given.baseline, given.metric, given.seeds, given.power, given.json
+        )
     from eca_ablate import commands
 
     match given.command:
@@ -109,7 +115,21 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--engine", choices=["local"], default="local", help="who runs the workers")
 
     report = commands.add_parser("report", help="write the tables again from the stored rows")
-    report.add_argument("folder", metavar="DIR", help="a results folder")
+    power = commands.add_parser("power", help="how many seeds would tell a difference apart")
+    for command in (report, power):
+        command.add_argument("folder", metavar="DIR", help="a results folder")
+        command.add_argument(
+            "--baseline", metavar="LABEL", help="what rows are compared with (default: none, or else the first row)"
+        )
+    power.add_argument(
+        "--difference",
+        default="0.72",
+        metavar="POINTS",
+        help="true difference in percentage points, or `paper`: each head's own (default: 0.72, the paper's SE to ECA)",
+    )
+    power.add_argument("--metric", default="test_top1", help="whose spread is taken (default: test_top1)")
+    power.add_argument("--seeds", type=_at_least(3), metavar="N", help="power at N seeds (default: those there are)")
+    power.add_argument("--power", type=float, default=0.8, metavar="P", help="for the seeds needed (default: 0.8)")
 
     cost.add_argument("file", metavar="FILE", nargs="?", help="an experiment (default: Table 2's heads)")
     cost.add_argument(
@@ -134,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("--image-size", "--data.image_size", type=_at_least(1), metavar="N", help="pixels")
 
     doctor = commands.add_parser("doctor", help="what this machine can do, and what is wrong")
-    for command in (plan, cost, doctor):
+    for command in (plan, cost, power, doctor):
         command.add_argument("--json", action="store_true", help="print JSON, for scripts")
     return parser
 

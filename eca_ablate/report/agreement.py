@@ -69,6 +69,8 @@ def agreement(rows: pd.DataFrame, metric: str = METRIC) -> Agreement | None:
 def agreement_notes(found: Agreement) -> list[str]:
     """Return what a reader should know of it, one sentence or two an item."""
     heads = len(found.labels)
+    if np.isnan(found.tau):
+        return ["Kendall's τ: our means are all alike and give no order to compare with the paper's."]
     order = f"Kendall's τ between our order of {heads} heads and the paper's is {found.tau:.2f}"
     if not np.isnan(found.p):
         order += f" (p = {found.p:.2g})"

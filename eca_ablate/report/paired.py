@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 ALPHA = 0.05  # the chance that a family without any true difference yields a "better" or "worse"
 LEAST = 3  # seeds below which no p is given
@@ -172,12 +172,10 @@ def _test(pair: Pair) -> Result:
         blank = replace(blank, difference=0.0)
     if n < LEAST:
         return blank
-    if blank.sd:
-        return replace(blank, p=float(stats.ttest_rel(ours, theirs).pvalue))
     error = _error(blank, pair.grain)
-    if blank.difference == 0:
-        return replace(blank, p=1.0)
-    return replace(blank, p=float(2 * stats.t.sf(abs(blank.difference) / error, n - 1)) if error else 0.0)
+    if not (error and blank.difference):
+        return replace(blank, p=0.0 if blank.difference else 1.0)
+    return replace(blank, p=float(2 * special.stdtr(n - 1, -abs(blank.difference) / error)))
 
 
 def _error(result: Result, grain: float) -> float:
@@ -190,7 +188,7 @@ def _error(result: Result, grain: float) -> float:
 
 
 def _interval(result: Result, grain: float, level: float) -> tuple[float, float]:
-    reach = float(stats.t.ppf((1 + level) / 2, result.n - 1)) * _error(result, grain)
+    reach = float(special.stdtrit(result.n - 1, (1 + level) / 2)) * _error(result, grain)
     return result.difference - reach, result.difference + reach
 
 
