@@ -71,15 +71,25 @@ class AttentionClassifier(LightningModule):
         self._train_steps += 1
         return loss
 
+    @property
+    def train_loss(self) -> Tensor | None:
+        """Return the mean loss of this epoch's steps so far, on the device; None before the first."""
+        return None if self._train_loss is None else self._train_loss / self._train_steps
+
+    @property
+    def learning_rate(self) -> float:
+        """Return the learning rate of the last step."""
+        return self._lr
+
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Remember the learning rate, which the schedule changes before the epoch ends."""
         self._lr = optimizer.param_groups[0]["lr"]
 
     def on_train_epoch_end(self) -> None:
         """Log the mean training loss and the learning rate that the last step had."""
-        if self._train_loss is not None:
-            self.log("train_loss", self._train_loss / self._train_steps)
-            self.log("lr", self._lr)
+        if self.train_loss is not None:
+            self.log("train_loss", self.train_loss)
+            self.log("lr", self.learning_rate)
         self._train_loss, self._train_steps = None, 0
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -23,6 +23,7 @@ from eca_ablate import __version__
 from eca_ablate.backbones import attach, build_backbone
 from eca_ablate.config import RunConfig
 from eca_ablate.cost import count
+from eca_ablate.curve import Curve, rounded
 from eca_ablate.data import AblationData, DataInfo
 from eca_ablate.errors import DataError
 from eca_ablate.heads import Head, build_head
@@ -46,8 +47,8 @@ def run(config: RunConfig, log_dir: Path | None = None, callbacks: Sequence[Call
         callbacks: of Lightning, for example to show progress.
 
     Returns:
-        The columns of `runs.csv` that belong to a run, by name; a run whose loss stopped being a number has the
-        status `diverged` and no metrics.
+        The columns of `runs.csv` that belong to a run, by name, and under `curve` the points of `Curve`. A run whose
+        loss stopped being a number has the status `diverged` and no metrics.
 
     Raises:
         DataError: if the images are not those the configuration was made for.
@@ -64,13 +65,13 @@ def run(config: RunConfig, log_dir: Path | None = None, callbacks: Sequence[Call
     net = build_net(config, data.num_classes).to(memory_format=torch.channels_last)
     cost = count(net, data.info.image_size)
     module = AttentionClassifier(net, data.num_classes, config.recipe)
-    watch = _Watch()
+    watch, curve = _Watch(), Curve()
     with _quiet(), _threads(config.threads):
         trainer = Trainer(
             max_epochs=config.recipe.epochs,
             devices=1,
             precision="bf16-mixed" if config.recipe.precision == "bf16" else "32-true",
-            callbacks=[watch, *callbacks],
+            callbacks=[watch, curve, *callbacks],
             logger=_logger(log_dir, config),
             num_sanity_val_steps=0,
             enable_checkpointing=False,
@@ -108,6 +109,7 @@ def run(config: RunConfig, log_dir: Path | None = None, callbacks: Sequence[Call
         "eca_ablate": __version__,
         "code_version": code_version(),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "curve": curve.points,
     }
 
 
@@ -184,10 +186,7 @@ class _Watch(Callback):
 
 
 def _floats(trainer: Trainer) -> dict[str, float]:
-    # Rounded far below one image's share, so that a percentage reads 97.2145 and not 97.21448516845703.
-    return {
-        name: round(float(value), 6 if name.endswith("loss") else 4) for name, value in trainer.callback_metrics.items()
-    }
+    return {name: rounded(name, float(value)) for name, value in trainer.callback_metrics.items()}
 
 
 def _logger(log_dir: Path | None, config: RunConfig) -> TensorBoardLogger | bool:

@@ -1,7 +1,7 @@
 """The runs study: an Optuna study whose trials are runs, queue and ledger at once, and the only state there is.
 
-A run waits as an enqueued trial without parameters; its key, its configuration, its row or the reason why it failed are
-attributes of the trial. Of two finished trials with one key the first counts.
+A run waits as an enqueued trial without parameters; its key, its configuration, its row and learning curve or the
+reason why it failed are attributes of the trial. Of two finished trials with one key the first counts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from eca_ablate.config import RunConfig
 from eca_ablate.errors import UserError
 from eca_ablate.plan import Plan, PlannedRun
-from eca_ablate.report import write_rows
+from eca_ablate.report import write_curves, write_rows
 from eca_ablate.space import METRICS
 
 HEARTBEAT_SECONDS = 20
@@ -120,11 +120,18 @@ class RunsStudy:
 
     def rows(self) -> dict[str, dict[str, Any]]:
         """Return the rows of the finished runs by key."""
-        rows: dict[str, dict[str, Any]] = {}
+        return {key: facts["row"] for key, facts in self._finished().items()}
+
+    def curves(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the learning curves of the finished runs by key; runs of before there were any have none."""
+        return {key: facts["curve"] for key, facts in self._finished().items() if "curve" in facts}
+
+    def _finished(self) -> dict[str, dict[str, Any]]:
+        finished: dict[str, dict[str, Any]] = {}
         for trial in self._trials(TrialState.COMPLETE):
             if "row" in trial.user_attrs:
-                rows.setdefault(trial.user_attrs["key"], trial.user_attrs["row"])
-        return rows
+                finished.setdefault(trial.user_attrs["key"], trial.user_attrs)
+        return finished
 
     def unfinished(self) -> int:
         """Return how many runs wait or are at work."""
@@ -149,8 +156,9 @@ class RunsStudy:
         """Execute waiting runs until none waits and none that runs is alive.
 
         Args:
-            execute: trains the configuration of a trial and returns its row. `TrialPruned` stops the run, any other
-                `Exception` fails it alone; `PutBack` lets it wait again and ends the work.
+            execute: trains the configuration of a trial and returns its row, and under `curve` its learning curve.
+                `TrialPruned` stops the run, any other `Exception` fails it alone; `PutBack` lets it wait again and
+                ends the work.
             ended: called with the trial of every run that is finished, pruned or failed, once the study knows it.
         """
 
@@ -187,6 +195,7 @@ class RunsStudy:
         except BaseException:
             self._put_back(self._storage.get_trial(trial._trial_id))
             raise
+        trial.set_user_attr("curve", row.pop("curve", []))
         trial.set_user_attr("row", row)
         worst = float("-inf") if METRICS[self.metric] == "maximize" else float("inf")
         return worst if row[self.metric] is None else float(row[self.metric])
@@ -217,18 +226,13 @@ class RunsStudy:
         return self._study.get_trials(deepcopy=False, states=states or None)
 
 
-def export(
-    folder: Path,
-    runs: Iterable[PlannedRun],
-    rows: Mapping[str, dict[str, Any]],
-    experiment: str,
-    file: str = "runs.csv",
-) -> None:
-    """Write the rows of those runs that are finished."""
-    done = [
-        {"experiment": experiment, **rows[run.config.key()], **run.facts()} for run in runs if run.config.key() in rows
-    ]
-    write_rows(folder, done, file=file)
+def export(folder: Path, runs: Sequence[PlannedRun], study: RunsStudy, experiment: str, file: str = "runs.csv") -> None:
+    """Write the rows of those runs that are finished, and their learning curves beside them."""
+    rows, curves = study.rows(), study.curves()
+    done = [run for run in runs if run.config.key() in rows]
+    facts = [{"experiment": experiment, **rows[run.config.key()], **run.facts()} for run in done]
+    write_curves(folder, {run.config.key(): curves.get(run.config.key(), []) for run in done}, file)
+    write_rows(folder, facts, file=file)
 
 
 def differences(bound: dict[str, Any], wanted: dict[str, Any], path: str = "") -> list[str]:

@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 from PIL import Image
 
 from eca_ablate.cli import main
-from eca_ablate.report import load
+from eca_ablate.report import load, load_curves
 
 TINY = """
 data: {name: digits}
@@ -31,6 +31,7 @@ heads: [none, eca_ns, {name: eca, kernel_size: [1, 3, 3], label: "by hand"}, eca
 """
 TIMES = ["seconds", "images_per_second", "finished_at"]
 TABLES = ("table.md", "table.csv", "table.tex")
+FIGURES = tuple(f"figures/{name}.{end}" for name in ("learning_curves", "training_loss") for end in ("svg", "png"))
 
 
 def command(*arguments: object, **options: Any) -> subprocess.Popen[str]:
@@ -73,7 +74,7 @@ def children(process: int) -> list[int]:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in (*TABLES, "runs.csv")}
+    return {name: (folder / name).read_bytes() for name in (*TABLES, "runs.csv", "curves.csv", *FIGURES)}
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +124,7 @@ def test_an_experiment_gives_rows_and_tables_and_is_quiet(finished: tuple[Path, 
     assert "\x1b" not in out + err
     assert list(rows.loc[rows["shared"], "label"]) == ["ECA (adaptive)"] * 2
     assert len(list((folder / "tensorboard").iterdir())) == 6
+    assert len(load_curves(folder)) == 8
     assert set(states(folder)) == {TrialState.COMPLETE}
 
 
@@ -143,13 +145,14 @@ def test_one_worker_gives_the_same_rows_as_two(finished: tuple[Path, str, str], 
     assert code == 0, err
     ours, theirs = (load(folder).drop(columns=TIMES) for folder in (place / "one", finished[0]))
     pd.testing.assert_frame_equal(ours, theirs)
+    assert (place / "one" / "curves.csv").read_bytes() == (finished[0] / "curves.csv").read_bytes()
 
 
 @pytest.mark.slow
 def test_a_report_rebuilds_the_tables_without_torch(finished: tuple[Path, str, str]) -> None:
     folder, out, _ = finished
     before = content(folder)
-    for name in TABLES[1:]:
+    for name in (*TABLES[1:], *FIGURES):
         (folder / name).unlink()
     program = (
         "import sys; from eca_ablate.cli import main; code = main(['report', sys.argv[1]]); "

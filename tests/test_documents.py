@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from eca_ablate.loading import load_experiment
-from eca_ablate.report import COLUMNS
+from eca_ablate.report import COLUMNS, CURVE_COLUMNS, Column
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
 
 
-def test_the_data_dictionary_has_every_column() -> None:
-    lines = (ROOT / "results" / "README.md").read_text(encoding="utf-8").splitlines()
-    start = lines.index("| column | unit | kind | meaning |") + 2
-    expected = [f"| `{name}` | {column.unit} | {column.kind} | {column.meaning} |" for name, column in COLUMNS.items()]
-    assert lines[start : start + len(expected)] == expected
-    assert not lines[start + len(expected) :]
+@pytest.mark.parametrize(("file", "columns"), [("runs.csv", COLUMNS), ("curves.csv", CURVE_COLUMNS)])
+def test_the_data_dictionary_has_every_column(file: str, columns: Mapping[str, Column]) -> None:
+    text = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
+    section = text.partition(f"\n## Columns of `{file}`\n")[2].partition("\n## ")[0]
+    table = [line for line in section.splitlines() if line.startswith("|")]
+    expected = [f"| `{name}` | {column.unit} | {column.kind} | {column.meaning} |" for name, column in columns.items()]
+    assert table == ["| column | unit | kind | meaning |", "| :-- | :-- | :-- | :-- |", *expected]
 
 
 def test_the_tree_in_the_readme_has_every_room() -> None:

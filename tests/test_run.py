@@ -10,19 +10,21 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from lightning import Callback
+from lightning import Callback, Trainer
 from little import little
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from eca_ablate.config import RunConfig
+from eca_ablate.curve import Curve
+from eca_ablate.data import AblationData
 from eca_ablate.data.batches import EvalBatches
 from eca_ablate.errors import DataError, UserError
 from eca_ablate.heads import HEADS
 from eca_ablate.lit import AttentionClassifier
 from eca_ablate.machine import native_bf16
 from eca_ablate.plan import PlannedRun, make_plan
-from eca_ablate.report import COLUMNS, load, write_rows
+from eca_ablate.report import COLUMNS, CURVE_COLUMNS, load, load_curves, write_curves, write_rows
 from eca_ablate.run import METRICS, build_net, run
 
 TIMES = ("seconds", "images_per_second", "finished_at")
@@ -92,7 +94,8 @@ def test_the_same_configuration_gives_the_same_row(first: tuple[PlannedRun, dict
 def test_a_row_has_every_column(first: tuple[PlannedRun, dict[str, Any]], tmp_path: Path) -> None:
     planned_run, row = first
     whole = {"experiment": "little", **row, **planned_run.facts()}
-    assert set(whole) == set(COLUMNS)
+    assert set(whole) == {*COLUMNS, "curve"}
+    del whole["curve"]
     write_rows(tmp_path, [whole])
     read = load(tmp_path).iloc[0]
     assert read["test_top1"] == row["test_top1"]
@@ -103,6 +106,42 @@ def test_a_row_has_every_column(first: tuple[PlannedRun, dict[str, Any]], tmp_pa
         assert row[name] > 0
     assert row["seconds"] > 0
     assert row["images_per_second"] > 0
+
+
+def test_a_run_keeps_a_point_of_every_epoch(first: tuple[PlannedRun, dict[str, Any]], logs: Path) -> None:
+    _, row = first
+    events = EventAccumulator(str(logs)).Reload()
+    assert [point["epoch"] for point in row["curve"]] == [1, 2]
+    for name in CURVE_COLUMNS:
+        if name not in ("key", "epoch"):
+            logged = [event.value for event in events.Scalars(name)]
+            assert [point[name] for point in row["curve"]] == pytest.approx(logged, rel=1e-5), name
+    for name in ("train_loss", "val_loss", "val_top1", "val_top5"):
+        assert row["curve"][-1][name] == row[name]
+    assert row["curve"][-1]["lr"] < row["curve"][0]["lr"] < 0.1
+
+
+def test_a_checkpoint_holds_the_curve(tmp_path: Path) -> None:
+    """What Lightning itself saves and loads: a resumed run has the points of before."""
+    ours = config(epochs=2)
+    data = AblationData(ours.data, ours.recipe, seed=0)
+    curves = []
+    for epochs, resumed in ((1, None), (2, tmp_path / "one.ckpt")):
+        curve, module = Curve(), AttentionClassifier(build_net(ours, 10), 10, ours.recipe)
+        trainer = Trainer(
+            max_epochs=epochs,
+            callbacks=[curve],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            accelerator="cpu",
+        )
+        trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
+        trainer.save_checkpoint(tmp_path / "one.ckpt")
+        curves.append(curve.points)
+    assert curves[1][:1] == curves[0]
+    assert [point["epoch"] for point in curves[1]] == [1, 2]
 
 
 def test_tensorboard_has_the_curves_and_the_hyper_parameters(
@@ -175,8 +214,13 @@ def test_a_run_that_diverges_says_so_and_does_not_read_test(reads: list[int], pr
     assert [row[name] for name in (*METRICS, "train_loss")] == [None] * 7
     assert row["epochs"] < 3
     assert 359 not in reads
+    curve = row.pop("curve")
+    assert [point["epoch"] for point in curve] == list(range(1, row["epochs"] + 1))
+    assert curve[-1]["val_loss"] is None
     write_rows(tmp_path, [{"experiment": "little", **row, **planned_run.facts()}])
+    write_curves(tmp_path, {row["key"]: curve})
     assert load(tmp_path).iloc[0]["status"] == "diverged"
+    assert len(load_curves(tmp_path)) == len(curve)
 
 
 def test_one_batch_of_validation_that_is_no_number_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ ROOMS = (
     "data",
     "machine",
     "lit",
+    "curve",
     "report",
     "run",
     "plan",
@@ -50,13 +51,14 @@ ONLY = {
     "cost": {"backbones", "heads", "errors"},
     "data": {"config", "errors"},
     "lit": {"config", "errors"},
+    "curve": {"lit"},
     "report": {"errors", "kernel_size", "config"},
 }
 WITHOUT_TORCH = ("errors", "kernel_size", "space", "config", "loading", "provenance", "report")
 STANDARD_LIBRARY_ONLY = ("errors", "kernel_size", "space", "config", "provenance")
 HEAVY = {"torch", "torchvision", "lightning", "torchmetrics", "optuna"}
 OPTUNA = {"study", "search", "engine"}
-LIGHTNING = {"data", "lit", "run", "search", "engine"}
+LIGHTNING = {"data", "lit", "curve", "run", "search", "engine"}
 
 
 def sources() -> list[Path]:

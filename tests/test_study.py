@@ -20,7 +20,7 @@ from eca_ablate.config import BackboneConfig, Experiment, RunConfig
 from eca_ablate.engine import Job
 from eca_ablate.errors import UserError
 from eca_ablate.plan import Plan, make_plan
-from eca_ablate.report import load
+from eca_ablate.report import load, load_curves
 from eca_ablate.study import PutBack, RunsStudy, differences, export, storage_url
 
 TESTS = Path(__file__).parent
@@ -215,13 +215,18 @@ def test_rows_are_exported_with_what_the_experiment_says(tmp_path: Path) -> None
             "seed": 0,
             "status": "diverged",
             "val_top1": None,
+            "curve": [{"epoch": 1, "lr": 0.1, "val_top1": 10.0}],
         }
     )
-    export(tmp_path, plan.runs, study.rows(), "name")
+    assert all("curve" not in row for row in study.rows().values())
+    export(tmp_path, plan.runs, study, "name")
     rows = load(tmp_path)
     assert list(rows["label"]) == ["Vanilla", "ECA-NS", "other"]
     assert set(rows["experiment"]) == {"name"}
     assert list(rows["shared"]) == [False, False, True]
+    curves = load_curves(tmp_path)
+    assert list(curves["label"]) == ["Vanilla", "ECA-NS", "other"]
+    assert set(curves["val_top1"]) == {10.0}
 
 
 ADD = """

@@ -22,7 +22,7 @@ from eca_ablate.engine import Event
 from eca_ablate.loading import load_experiment
 from eca_ablate.machine import device_name
 from eca_ablate.plan import make_plan, resolve_arms
-from eca_ablate.report import write_tables
+from eca_ablate.report import load, write_pictures, write_tables
 from eca_ablate.study import RunsStudy, export, storage_url
 
 
@@ -48,7 +48,7 @@ def run_experiment(
     say(f"{counts(plan)}; {len(keys) - missing} done, {missing} to train on {device_name()}")
 
     def write(_: Event | None = None) -> int:
-        export(folder, plan.runs, study.rows(), Path(file).stem)
+        export(folder, plan.runs, study, Path(file).stem)
         return 0
 
     try:
@@ -58,6 +58,7 @@ def run_experiment(
         write()
     if keys.intersection(study.rows()):
         sys.stdout.write(write_tables(folder, command=command).read_text(encoding="utf-8"))
+        write_pictures(folder, load(folder))
         say(f"tables and rows are in {folder}")
     raise_failures(study, keys)
     return 0

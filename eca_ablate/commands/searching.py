@@ -16,7 +16,7 @@ from eca_ablate.engine import Event
 from eca_ablate.errors import UserError
 from eca_ablate.machine import device_name
 from eca_ablate.plan import Plan, PlannedRun
-from eca_ablate.report import write_points, write_search, write_tables
+from eca_ablate.report import SEARCH_FILE, load, write_pictures, write_points, write_search, write_tables
 from eca_ablate.report.files import write_atomically
 from eca_ablate.search import Point, PointsStudy, SearchPlan, run_pruner
 from eca_ablate.study import RunsStudy, export, storage_url
@@ -52,6 +52,7 @@ def run_search(
     written = write_search(folder)
     if course.final is not None:
         sys.stdout.write(write_tables(folder, command=command).read_text(encoding="utf-8") + "\n")
+        write_pictures(folder, load(folder))
     if written is not None:
         sys.stdout.write(written.read_text(encoding="utf-8"))
     say(f"tables, figures and rows are in {folder}")
@@ -96,10 +97,10 @@ class _Course:
 
     def write(self, explain: bool = False) -> None:
         """Write rows, points and what the report needs to know of the search."""
-        search, rows = self.plan.search, self.runs.rows()
+        search = self.plan.search
         write_points(self.folder, self.points.table())
-        export(self.folder, self._searched(), rows, self.name, file="search_runs.csv")
-        export(self.folder, self.final.runs if self.final else (), rows, self.name)
+        export(self.folder, self._searched(), self.runs, self.name, file=SEARCH_FILE)
+        export(self.folder, self.final.runs if self.final else (), self.runs, self.name)
         facts = {
             **asdict(search),
             "direction": search.direction,

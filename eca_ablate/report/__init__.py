@@ -3,7 +3,9 @@
 from eca_ablate.report.agreement import Agreement, agreement
 from eca_ablate.report.columns import COLUMNS, REQUIRED, Column
 from eca_ablate.report.compare import compare
+from eca_ablate.report.curves import CURVE_COLUMNS, load_curves, write_curves
 from eca_ablate.report.networks import Network, rank_networks
+from eca_ablate.report.pictures import Picture, write_pictures
 from eca_ablate.report.points import POINT_COLUMNS, SearchFacts, SearchPoint, load_facts, load_points, write_points
 from eca_ablate.report.power import power, seeds_needed
 from eca_ablate.report.rows import SEARCH_FILE, RowsWarning, load, write_rows
@@ -13,18 +15,21 @@ from eca_ablate.report.table import render_csv, render_latex, render_markdown, w
 
 __all__ = [
     "COLUMNS",
+    "CURVE_COLUMNS",
     "POINT_COLUMNS",
     "REQUIRED",
     "SEARCH_FILE",
     "Agreement",
     "Column",
     "Network",
+    "Picture",
     "RowsWarning",
     "SearchFacts",
     "SearchPoint",
     "agreement",
     "compare",
     "load",
+    "load_curves",
     "load_facts",
     "load_points",
     "power",
@@ -34,6 +39,8 @@ __all__ = [
     "render_markdown",
     "seeds_needed",
     "summarise",
+    "write_curves",
+    "write_pictures",
     "write_points",
     "write_rows",
     "write_search",

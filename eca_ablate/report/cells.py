@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from eca_ablate.report.columns import COLUMNS, NEVER_EMPTY, SHARED, STATUSES
+from eca_ablate.report.columns import COLUMNS, NEVER_EMPTY, SHARED, STATUSES, Column
 
 
 def to_text(value: Any) -> str:
@@ -25,20 +25,20 @@ def to_text(value: Any) -> str:
     return str(value)
 
 
-def parse(name: str, text: str) -> Any:
+def parse(name: str, text: str, columns: Mapping[str, Column] = COLUMNS) -> Any:
     """Return the value of a cell; `None` for an empty one that is no text.
 
     Raises:
         ValueError: if the text is no value of that column; the message names the column.
     """
-    kind = COLUMNS[name].kind if name in COLUMNS else "text"
+    kind = columns[name].kind if name in columns else "text"
     if kind == "text":
         if name == "status" and text not in STATUSES:
             raise ValueError(f"`status` must be one of {', '.join(STATUSES)}, but got {_short(text)}")
         if name in NEVER_EMPTY and not text:
             raise ValueError(f"`{name}` must not be empty")
         return text
-    if not text and name != "seed":
+    if not text and name not in ("seed", "epoch"):
         return None if kind != "json" else ""
     if kind == "json":
         _json(name, text)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eca_ablate.errors import UserError
+from eca_ablate.report.pictures import write_pictures
 from eca_ablate.report.power_table import PAPER, power_table, render_power
 from eca_ablate.report.rows import load
 from eca_ablate.report.search_table import write_search
@@ -35,6 +36,7 @@ def show_report(folder: str, baseline: str | None = None) -> int:
         networks = write_search(folder)
         try:
             tables.append(write_tables(folder, baseline=baseline))
+            write_pictures(folder, load(folder))
         except UserError as error:
             if networks is None:
                 raise
@@ -88,5 +90,5 @@ def _points(text: str) -> float:
 
 
 def _say(caught: Sequence[warnings.WarningMessage]) -> None:
-    for warning in caught:
-        print(f"warning: {warning.message}", file=sys.stderr)
+    for message in dict.fromkeys(str(warning.message) for warning in caught):  # the rows are read more than once
+        print(f"warning: {message}", file=sys.stderr)

@@ -1,0 +1,68 @@
+"""The figures of a results folder: each is drawn where its input exists, and says in a caption what it shows."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from eca_ablate.report.curves import load_curves
+
+FOLDER = "figures"
+
+
+class Picture(NamedTuple):
+    """One figure that was written.
+
+    Args:
+        name: of its files, `figures/<name>.svg` and `figures/<name>.png`.
+        title: a few words.
+        caption: how to read it, in plain text.
+    """
+
+    name: str
+    title: str
+    caption: str
+
+
+def write_pictures(folder: str | Path, rows: pd.DataFrame) -> list[Picture]:
+    """Write the figures that a results folder has the input for, each as SVG and PNG.
+
+    Args:
+        folder: of the results.
+        rows: as `load` returns them.
+
+    Returns:
+        What was written, in the order in which a report shows it.
+    """
+    folder = Path(folder)
+    return _learning_curves(folder) if len(rows) else []
+
+
+def _learning_curves(folder: Path) -> list[Picture]:
+    curves = load_curves(folder)
+    if curves.empty:
+        return []
+    from eca_ablate.report.curve_figures import curve_size, draw_curves  # only here: it takes matplotlib
+    from eca_ablate.report.style import save
+
+    written = []
+    for name, title, metric, axis, what in (
+        ("learning_curves", "Learning curves", "val_top1", "validation top-1 (%)", "Validation accuracy after each"),
+        ("training_loss", "Training loss", "train_loss", "training loss (nats)", "Mean training loss of each"),
+    ):
+        if curves[metric].notna().any():
+            loss = metric == "train_loss"
+            draw = partial(draw_curves, curves=curves, metric=metric, axis=axis, logarithmic=loss)
+            save(folder / FOLDER / name, draw, *curve_size(curves))
+            cut = "" if loss else " The axis begins at the lowest seed after a third of the epochs."
+            written.append(Picture(name, title, f"{what} epoch: {_BANDS}{cut}"))
+    return written
+
+
+_BANDS = (
+    "the line is the mean over the seeds, the band reaches from the lowest seed to the highest, dashed is the network "
+    "without a head. A run that diverged counts up to where it did."
+)
