@@ -66,13 +66,16 @@ def _dispatch(given: argparse.Namespace, rest: list[str]) -> int:
 
     match given.command:
         case "run":
-            return commands.run_experiment(given.file, rest, given.out, given.storage, given.engine, given.workers)
+            manner = commands.Manner(given.engine, given.workers, given.keep_weights, given.gate_histograms)
+            return commands.run_experiment(given.file, rest, given.out, given.storage, manner)
         case "plan":
             return commands.show_plan(given.file, rest, given.out, given.storage, given.json)
         case "cost":
             return commands.show_cost(
                 given.file, rest, given.image_size, given.classes, given.batch_size, given.rounds, given.json
             )
+        case "gates":
+            return commands.write_gates(given.folder, given.root)
         case "data":
             return commands.prepare_data(given.name, given.root, given.image_size)
         case _:
@@ -113,6 +116,10 @@ def _parser() -> argparse.ArgumentParser:
         "--workers", type=_at_least(1), metavar="N", help="processes (default: cores over threads of a run)"
     )
     run.add_argument("--engine", choices=["local"], default="local", help="who runs the workers")
+    run.add_argument("--keep-weights", "--keep_weights", action="store_true", help="leave each run's weights in DIR")
+    run.add_argument(
+        "--gate-histograms", "--gate_histograms", action="store_true", help="of every epoch, for TensorBoard"
+    )
 
     report = commands.add_parser("report", help="write the tables again from the stored rows")
     power = commands.add_parser("power", help="how many seeds would tell a difference apart")
@@ -130,6 +137,10 @@ def _parser() -> argparse.ArgumentParser:
     power.add_argument("--metric", default="test_top1", help="whose spread is taken (default: test_top1)")
     power.add_argument("--seeds", type=_at_least(3), metavar="N", help="power at N seeds (default: those there are)")
     power.add_argument("--power", type=float, default=0.8, metavar="P", help="for the seeds needed (default: 0.8)")
+
+    gates = commands.add_parser("gates", help="measure the gates of kept weights on the test images")
+    gates.add_argument("folder", metavar="DIR", help="a results folder of `run --keep-weights`")
+    gates.add_argument("--root", "--data.root", metavar="DIR", help="folder of an imagefolder")
 
     cost.add_argument("file", metavar="FILE", nargs="?", help="an experiment (default: Table 2's heads)")
     cost.add_argument(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import math
 import time
@@ -26,7 +25,7 @@ from eca_ablate.cost import count
 from eca_ablate.curve import Curve, rounded
 from eca_ablate.data import AblationData, DataInfo
 from eca_ablate.errors import DataError
-from eca_ablate.heads import Head, build_head
+from eca_ablate.heads import Head, build_head, head_label
 from eca_ablate.lit import AttentionClassifier
 from eca_ablate.machine import device_name, require_precision
 from eca_ablate.provenance import code_version, versions
@@ -35,7 +34,9 @@ PARTS = ("val", "test")
 METRICS = tuple(f"{part}_{metric}" for part in PARTS for metric in ("top1", "top5", "loss"))
 
 
-def run(config: RunConfig, log_dir: Path | None = None, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
+def run(
+    config: RunConfig, log_dir: Path | None = None, callbacks: Sequence[Callback] = (), label: str = ""
+) -> dict[str, Any]:
     """Train one network with one seed, and measure it on validation and, once, at the end, on test.
 
     Two calls with one configuration give the same row on the same hardware, versions and number of threads, times
@@ -45,6 +46,7 @@ def run(config: RunConfig, log_dir: Path | None = None, callbacks: Sequence[Call
         config: everything that could make the run differ.
         log_dir: folder for TensorBoard's curves; None writes none.
         callbacks: of Lightning, for example to show progress.
+        label: what TensorBoard calls the head; by default its name and options.
 
     Returns:
         The columns of `runs.csv` that belong to a run, by name, and under `curve` the points of `Curve`. A run whose
@@ -55,13 +57,7 @@ def run(config: RunConfig, log_dir: Path | None = None, callbacks: Sequence[Call
         UserError: if the machine lacks the planned precision.
     """
     require_precision(config.recipe)
-    data = AblationData(config.data, config.recipe, seed=config.seed)
-    if data.info.fingerprint != config.fingerprint:
-        raise DataError(
-            f"the images of `{config.data.name}` are not those the run was planned for: fingerprint "
-            f"{data.info.fingerprint}, but planned with {config.fingerprint}; restore them, or plan anew with "
-            "`--out DIR`"
-        )
+    data = planned_data(config)
     net = build_net(config, data.num_classes).to(memory_format=torch.channels_last)
     cost = count(net, data.info.image_size)
     module = AttentionClassifier(net, data.num_classes, config.recipe)
@@ -72,7 +68,7 @@ def run(config: RunConfig, log_dir: Path | None = None, callbacks: Sequence[Call
             devices=1,
             precision="bf16-mixed" if config.recipe.precision == "bf16" else "32-true",
             callbacks=[watch, curve, *callbacks],
-            logger=_logger(log_dir, config),
+            logger=_logger(log_dir, config, label),
             num_sanity_val_steps=0,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -88,8 +84,8 @@ def run(config: RunConfig, log_dir: Path | None = None, callbacks: Sequence[Call
             measured |= _floats(trainer)
         seconds = time.perf_counter() - started
         if isinstance(trainer.logger, TensorBoardLogger):
-            final = {f"final/{name}": measured[name] for name in METRICS if name in measured and not diverged}
-            trainer.logger.log_hyperparams(_hyper_parameters(config), final or {"final/val_top1": 0.0})
+            final = {f"final/{name}": math.nan if diverged else measured[name] for name in METRICS}
+            trainer.logger.log_hyperparams(_hyper_parameters(config, label), final)
             trainer.logger.finalize("success")
     metrics = (
         dict.fromkeys((*METRICS, "train_loss")) if diverged else {n: measured[n] for n in (*METRICS, "train_loss")}
@@ -111,6 +107,22 @@ def run(config: RunConfig, log_dir: Path | None = None, callbacks: Sequence[Call
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "curve": curve.points,
     }
+
+
+def planned_data(config: RunConfig) -> AblationData:
+    """Return the images of a run.
+
+    Raises:
+        DataError: if they are not those that the configuration was made for.
+    """
+    data = AblationData(config.data, config.recipe, seed=config.seed)
+    if data.info.fingerprint != config.fingerprint:
+        raise DataError(
+            f"the images of `{config.data.name}` are not those the run was planned for: fingerprint "
+            f"{data.info.fingerprint}, but planned with {config.fingerprint}; restore them, or plan anew with "
+            "`--out DIR`"
+        )
+    return data
 
 
 def build_net(config: RunConfig, num_classes: int) -> nn.Module:
@@ -189,23 +201,26 @@ def _floats(trainer: Trainer) -> dict[str, float]:
     return {name: rounded(name, float(value)) for name, value in trainer.callback_metrics.items()}
 
 
-def _logger(log_dir: Path | None, config: RunConfig) -> TensorBoardLogger | bool:
+def _logger(log_dir: Path | None, config: RunConfig, label: str) -> TensorBoardLogger | bool:
     if log_dir is None:
         return False
     for path in (*log_dir.glob("events.out.tfevents.*"), log_dir / "hparams.yaml"):
         path.unlink(missing_ok=True)  # of an attempt that was stopped
     logger = TensorBoardLogger(str(log_dir.parent), name="", version=log_dir.name, default_hp_metric=False)
-    logger.hparams = _hyper_parameters(config)
+    logger.hparams = _hyper_parameters(config, label)
     return logger
 
 
-def _hyper_parameters(config: RunConfig) -> dict[str, Any]:
+def _hyper_parameters(config: RunConfig, label: str) -> dict[str, Any]:
     facts = config.to_dict()
+    del facts["data"]["root"]
     flat = {
         f"{group}.{name}": value for group in ("data", "backbone", "recipe") for name, value in facts[group].items()
     }
-    heads = sorted({json.dumps(block, sort_keys=True) for block in config.blocks})
-    return {"head": ", ".join(heads), "seed": config.seed, "key": config.key(), **flat}
+    options = [{name: value for name, value in block.items() if name != "name"} for block in config.blocks]
+    pairs = zip(config.blocks, options, strict=True)
+    heads = dict.fromkeys(head_label(block["name"], chosen) for block, chosen in pairs)
+    return {"head": label or ", ".join(heads), "seed": config.seed, "key": config.key(), **flat}
 
 
 @contextmanager

@@ -65,7 +65,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def first(logs: Path) -> tuple[PlannedRun, dict[str, Any]]:
     """Train two epochs of ECA."""
     planned_run = planned(heads=["eca"], epochs=2)
-    return planned_run, run(planned_run.config, logs)
+    return planned_run, run(planned_run.config, logs, label="ECA (adaptive)")
 
 
 @pytest.fixture
@@ -155,12 +155,16 @@ def test_tensorboard_has_the_curves_and_the_hyper_parameters(
     assert events.Scalars("train_loss")[-1].value == pytest.approx(row["train_loss"], rel=1e-4)
     for name in METRICS:
         assert events.Scalars(f"final/{name}")[-1].value == pytest.approx(row[name], rel=1e-5)
-    content = events.PluginTagToContent("hparams")["_hparams_/session_start_info"]
+    contents = events.PluginTagToContent("hparams")
+    content, experiment = contents["_hparams_/session_start_info"], contents["_hparams_/experiment"]
     stored = HParamsPluginData.FromString(content).session_start_info.hparams
     assert stored["recipe.lr"].number_value == 0.1
     assert stored["seed"].number_value == 0
     assert stored["key"].string_value == planned_run.config.key()
-    assert '"name": "eca"' in stored["head"].string_value
+    assert stored["head"].string_value == "ECA (adaptive)"
+    assert "data.root" not in stored
+    metrics = {info.name.tag for info in HParamsPluginData.FromString(experiment).experiment.metric_infos}
+    assert metrics == {f"final/{name}" for name in METRICS}
     assert yaml.safe_load((logs / "hparams.yaml").read_text())["recipe.lr"] == 0.1
 
 

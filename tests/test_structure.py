@@ -31,6 +31,8 @@ ROOMS = (
     "curve",
     "report",
     "run",
+    "trained",
+    "gates",
     "plan",
     "study",
     "search",
@@ -58,7 +60,7 @@ WITHOUT_TORCH = ("errors", "kernel_size", "space", "config", "loading", "provena
 STANDARD_LIBRARY_ONLY = ("errors", "kernel_size", "space", "config", "provenance")
 HEAVY = {"torch", "torchvision", "lightning", "torchmetrics", "optuna"}
 OPTUNA = {"study", "search", "engine"}
-LIGHTNING = {"data", "lit", "curve", "run", "search", "engine"}
+LIGHTNING = {"data", "lit", "curve", "run", "trained", "gates", "search", "engine"}
 
 
 def sources() -> list[Path]:

@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 
-from eca_ablate.commands.common import default_workers, say
+from eca_ablate.commands.common import default_workers, plural, say
 from eca_ablate.config import Experiment
 from eca_ablate.display import PlanProgress
 from eca_ablate.engine import ENGINES, Event, Job
 from eca_ablate.errors import UserError
 from eca_ablate.study import RunsStudy
+from eca_ablate.trained import weights_path
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How runs are trained and what they leave behind; no row depends on it.
+
+    Args:
+        engine: a key of `ENGINES`.
+        workers: processes; None takes as many as there are cores for.
+        keep_weights: of every run.
+        gate_histograms: for TensorBoard, after every epoch.
+    """
+
+    engine: str = "local"
+    workers: int | None = None
+    keep_weights: bool = False
+    gate_histograms: bool = False
+
+    def say_what_is_missing(self, folder: Path, keys: Collection[str]) -> None:
+        """Say that finished runs whose weights were not kept are not trained again for them."""
+        missing = sum(not weights_path(folder, key).exists() for key in keys) if self.keep_weights else 0
+        if missing:
+            say(
+                f"{plural(missing, 'finished run')} without kept weights stay as they are; to have theirs, train the "
+                "experiment again in a folder of its own: `--out DIR`"
+            )
 
 
 def carry_out(
@@ -18,8 +46,7 @@ def carry_out(
     study: RunsStudy,
     folder: Path,
     runs: int,
-    engine: str,
-    workers: int | None,
+    manner: Manner,
     on_end: Callable[[Event], int],
 ) -> None:
     """Train until nothing waits.
@@ -29,8 +56,7 @@ def carry_out(
         study: where the runs wait.
         folder: of the results.
         runs: how many are expected, for the progress display.
-        engine: a key of `ENGINES`.
-        workers: processes; None takes as many as there are cores for.
+        manner: of training.
         on_end: called when a run has ended or failed; returns how many more runs are expected than were before.
     """
     root = experiment.data.root
@@ -42,6 +68,8 @@ def carry_out(
         metric=study.metric,
         pruner=experiment.search.pruner if experiment.search else "none",
         epochs=experiment.recipe.epochs,
+        keep_weights=manner.keep_weights,
+        gate_histograms=manner.gate_histograms,
     )
 
     def on_event(event: Event) -> None:
@@ -51,7 +79,7 @@ def carry_out(
 
     try:
         with PlanProgress(runs, experiment.recipe.epochs) as progress:
-            ENGINES[engine](job, min(workers or default_workers(experiment.threads), runs), on_event)
+            ENGINES[manner.engine](job, min(manner.workers or default_workers(experiment.threads), runs), on_event)
     except (KeyboardInterrupt, SystemExit):
         say("stopped; the runs at work wait again, and the same command goes on from here")
         raise

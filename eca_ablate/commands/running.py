@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from eca_ablate.commands.carrying import carry_out, raise_failures
+from eca_ablate.commands.carrying import Manner, carry_out, raise_failures
 from eca_ablate.commands.common import (
     command_line,
     counts,
@@ -26,9 +26,7 @@ from eca_ablate.report import load, write_pictures, write_tables
 from eca_ablate.study import RunsStudy, export, storage_url
 
 
-def run_experiment(
-    file: str, overrides: Sequence[str], out: str | None, storage: str | None, engine: str, workers: int | None
-) -> int:
+def run_experiment(file: str, overrides: Sequence[str], out: str | None, storage: str | None, manner: Manner) -> int:
     """Plan, train what is missing, report. Returns the exit code."""
     experiment = load_experiment(file, overrides)
     folder = results_folder(file, out)
@@ -38,14 +36,16 @@ def run_experiment(
     if not experiment.data.stream:
         prepare(experiment.data)
     if experiment.search is not None:
-        return run_search(experiment, Path(file).stem, folder, storage, engine, workers, command)
+        return run_search(experiment, Path(file).stem, folder, storage, manner, command)
     plan = make_plan(experiment, planned_precision(existing_study(folder, storage)))
     make_folder(folder)
     study = RunsStudy(storage or storage_url(folder), folder)
     study.add(plan)
     keys = {run.config.key() for run in plan.runs}
-    missing = len(keys - set(study.rows()))
-    say(f"{counts(plan)}; {len(keys) - missing} done, {missing} to train on {device_name()}")
+    done = keys & set(study.rows())
+    missing = len(keys) - len(done)
+    say(f"{counts(plan)}; {len(done)} done, {missing} to train on {device_name()}")
+    manner.say_what_is_missing(folder, done)
 
     def write(_: Event | None = None) -> int:
         export(folder, plan.runs, study, Path(file).stem)
@@ -53,7 +53,7 @@ def run_experiment(
 
     try:
         if missing:
-            carry_out(experiment, study, folder, missing, engine, workers, write)
+            carry_out(experiment, study, folder, missing, manner, write)
     finally:
         write()
     if keys.intersection(study.rows()):

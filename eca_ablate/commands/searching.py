@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from eca_ablate.commands.carrying import carry_out, raise_failures
+from eca_ablate.commands.carrying import Manner, carry_out, raise_failures
 from eca_ablate.commands.common import default_workers, existing_study, make_folder, planned_precision, say
 from eca_ablate.config import Experiment
 from eca_ablate.engine import Event
@@ -27,8 +27,7 @@ def run_search(
     name: str,
     folder: Path,
     storage: str | None,
-    engine: str,
-    workers: int | None,
+    manner: Manner,
     command: str,
 ) -> int:
     """Search, choose on validation, compare the winner on fresh seeds, report. Returns the exit code."""
@@ -43,9 +42,10 @@ def run_search(
     runs.keep_open(True)
     expected = course.go_on()
     say(f"{describe(plan)}; {expected} runs to train now on {device_name()}")
+    manner.say_what_is_missing(folder, runs.rows())
     try:
         if expected:
-            carry_out(experiment, runs, folder, expected, engine, workers, course.on_end)
+            carry_out(experiment, runs, folder, expected, manner, course.on_end)
     finally:
         course.write()
     course.write(explain=True)

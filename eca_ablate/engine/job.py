@@ -19,6 +19,8 @@ class Job:
         metric: of validation, the value of a run.
         pruner: of runs, by name.
         epochs: of a run.
+        keep_weights: of every run, in the folder.
+        gate_histograms: for TensorBoard, after every epoch.
     """
 
     storage: str
@@ -28,6 +30,8 @@ class Job:
     metric: str = "val_top1"
     pruner: str = "none"
     epochs: int = 1
+    keep_weights: bool = False
+    gate_histograms: bool = False
 
     def to_json(self) -> str:
         """Return the job as one line; `Job(**json.loads(line))` is the inverse."""

@@ -19,10 +19,12 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from eca_ablate.config import RunConfig
 from eca_ablate.engine.job import Event, Job
+from eca_ablate.gates import GateHistograms
 from eca_ablate.run import run
 from eca_ablate.search import Pruning, run_pruner
 from eca_ablate.space import RUN_PRUNERS
 from eca_ablate.study import PutBack, RunsStudy
+from eca_ablate.trained import KeepWeights
 
 STOPPED = 143
 
@@ -47,10 +49,14 @@ def main() -> int:
         callbacks: list[Callback] = [progress]
         if job.pruner in RUN_PRUNERS and trial.user_attrs.get("purpose") == "search":
             callbacks.append(Pruning(trial, job.metric))
+        if job.keep_weights:
+            callbacks.append(KeepWeights(folder, config))
+        if job.gate_histograms:
+            callbacks.append(GateHistograms())
         name = re.sub(r"[^A-Za-z0-9.=-]+", "_", label).strip("_")
         logs = folder / "tensorboard" / f"{name}-seed{config.seed}-{config.key()[:6]}"
         try:
-            return run(config, logs, callbacks)
+            return run(config, logs, callbacks, label)
         except TrialPruned:
             raise
         except Exception:

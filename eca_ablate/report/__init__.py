@@ -4,6 +4,7 @@ from eca_ablate.report.agreement import Agreement, agreement
 from eca_ablate.report.columns import COLUMNS, REQUIRED, Column
 from eca_ablate.report.compare import compare
 from eca_ablate.report.curves import CURVE_COLUMNS, load_curves, write_curves
+from eca_ablate.report.gates import GATES_FOLDER, Gates, load_gates
 from eca_ablate.report.networks import Network, rank_networks
 from eca_ablate.report.pictures import Picture, write_pictures
 from eca_ablate.report.points import POINT_COLUMNS, SearchFacts, SearchPoint, load_facts, load_points, write_points
@@ -16,11 +17,13 @@ from eca_ablate.report.table import render_csv, render_latex, render_markdown, w
 __all__ = [
     "COLUMNS",
     "CURVE_COLUMNS",
+    "GATES_FOLDER",
     "POINT_COLUMNS",
     "REQUIRED",
     "SEARCH_FILE",
     "Agreement",
     "Column",
+    "Gates",
     "Network",
     "Picture",
     "RowsWarning",
@@ -31,6 +34,7 @@ __all__ = [
     "load",
     "load_curves",
     "load_facts",
+    "load_gates",
     "load_points",
     "power",
     "rank_networks",
