@@ -19,7 +19,7 @@ _LONGEST = 30
 def width(compared: pd.DataFrame) -> float:
     """Return the width in inches: one column, or the page where labels are long."""
     longest = max((len(str(label)) for label in compared["label"]), default=0)
-    return COLUMN if longest <= 16 else PAGE
+    return COLUMN if longest <= 18 else PAGE
 
 
 def height(compared: pd.DataFrame) -> float:

@@ -27,18 +27,22 @@ class Picture(NamedTuple):
     caption: str
 
 
-def write_pictures(folder: str | Path, rows: pd.DataFrame) -> list[Picture]:
+def write_pictures(folder: str | Path, rows: pd.DataFrame, baseline: str | None = None) -> list[Picture]:
     """Write the figures that a results folder has the input for, each as SVG and PNG.
 
     Args:
         folder: of the results.
         rows: as `load` returns them.
+        baseline: what differences are to, a label or head; by default `none`, or else the first row.
 
     Returns:
         What was written, in the order in which a report shows it.
     """
-    folder = Path(folder)
-    return _learning_curves(folder) if len(rows) else []
+    if rows.empty:
+        return []
+    from eca_ablate.report.accuracy_pictures import write_accuracy  # only here: it takes matplotlib
+
+    return [*write_accuracy(Path(folder), rows, baseline), *_learning_curves(Path(folder))]
 
 
 def _learning_curves(folder: Path) -> list[Picture]:

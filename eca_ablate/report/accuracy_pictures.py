@@ -1,0 +1,72 @@
+"""The figures of the compared heads: what accuracy costs in weights and in speed, and paired differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from eca_ablate.report import forest, tradeoffs
+from eca_ablate.report.comparison_table import Compared, compare_table
+from eca_ablate.report.pictures import FOLDER, Picture
+from eca_ablate.report.style import COLUMN, save
+from eca_ablate.report.tradeoffs import Spot
+
+
+def write_accuracy(folder: Path, rows: pd.DataFrame, baseline: str | None = None) -> list[Picture]:
+    """Write the figures that need no more than rows, each where its columns are known.
+
+    Args:
+        folder: of the results.
+        rows: as `load` returns them.
+        baseline: what the differences are to, a label or head; by default `none`, or else the first row.
+    """
+    written: list[Picture] = []
+    compared = compare_table(rows, baseline)
+    if compared is not None and compared.table["difference"].notna().any():
+        draw = partial(
+            forest.draw_differences,
+            compared=compared.table,
+            heads=dict(zip(rows["label"], rows["head"], strict=True)),
+            baseline=compared.baseline,
+        )
+        save(folder / FOLDER / "differences", draw, forest.width(compared.table), forest.height(compared.table))
+        written.append(Picture("differences", f"Differences to {compared.baseline}", _differences(compared)))
+    found = tradeoffs.spots(rows)
+    if any(one.head_weights is not None for one in found):
+        draw = partial(tradeoffs.draw_accuracy_weights, found=found)
+        save(folder / FOLDER / "accuracy_weights", draw, COLUMN, tradeoffs.height(found))
+        caption = f"Test accuracy over the weights of all heads of a network; the axis is logarithmic. {_spread(found)}"
+        written.append(Picture("accuracy_weights", "Accuracy against weights", caption))
+    if any(math.isfinite(one.speed) for one in found) and tradeoffs.one_machine(rows):
+        draw = partial(tradeoffs.draw_accuracy_speed, found=found)
+        save(folder / FOLDER / "accuracy_speed", draw, COLUMN, tradeoffs.height(found))
+        caption = (
+            "Test accuracy over the images that training took in each second, augmentation included, as it went during "
+            f"the runs themselves: other work on the machine slows it down. {_spread(found)}"
+        )
+        written.append(Picture("accuracy_speed", "Accuracy against training speed", caption))
+    return written
+
+
+def _differences(compared: Compared) -> str:
+    intervals = compared.table["low"].notna().any()
+    if not intervals:
+        return f"Test accuracy less that of {compared.baseline}, the mean over common seeds. Too few for intervals."
+    return (
+        f"Test accuracy less that of {compared.baseline}, paired by seed: the mean, and its interval as corrected for "
+        f"the {compared.family} comparisons of the table. An interval that leaves out 0 goes with the verdict better "
+        "or worse. An arrow stands for an interval that goes on."
+    )
+
+
+def _spread(found: Sequence[Spot]) -> str:
+    if all(math.isnan(one.spread) for one in found):
+        return "One run each, so no spread is known."
+    return (
+        "Bars are one standard deviation over the seeds to each side, no intervals: whether two heads differ is told "
+        "by their paired differences. Rows that are one network are drawn once."
+    )
