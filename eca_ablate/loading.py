@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
@@ -42,6 +43,34 @@ def load_experiment(file: str | Path | None, overrides: Sequence[str] = ()) -> E
     for key, names in _unknown_keys(written, Experiment, ""):
         raise ConfigError(key, one_of("key", key.rpartition(".")[2], names))
     return _parse(["--config", str(path), *overrides])
+
+
+class Header(NamedTuple):
+    """What the comment on top of an experiment file asks, and what its author expects; empty where it does not say."""
+
+    question: str
+    expected: str
+
+
+def read_header(file: str | Path) -> Header:
+    """Return the question and the expectation of an experiment file.
+
+    The question is the comment's text up to the first `Run:` or its like, if it ends with a question mark. `Expected:`
+    goes on in lines that are indented.
+
+    Raises:
+        UserError: if the file cannot be read.
+    """
+    path = Path(file)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read the experiment file {path}: {error}") from error
+    comment = [line[1:] for line in itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())]
+    top = itertools.takewhile(lambda line: not re.match(r" ?(Run|Cost|Expected):", line), comment)
+    question = " ".join(" ".join(top).split())
+    found = re.search(r"^ ?Expected:(.*(?:\n {2,}\S.*)*)", "\n".join(comment), re.MULTILINE)
+    return Header(question if question.endswith("?") else "", " ".join(found[1].split()) if found else "")
 
 
 def experiment_help() -> str:

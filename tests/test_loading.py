@@ -8,7 +8,9 @@ import pytest
 
 from eca_ablate.config import Experiment
 from eca_ablate.errors import ConfigError, UserError
-from eca_ablate.loading import experiment_help, load_experiment
+from eca_ablate.loading import experiment_help, load_experiment, read_header
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def written(folder: Path, text: str) -> Path:
@@ -161,3 +163,22 @@ def test_the_help_lists_every_key() -> None:
     text = experiment_help()
     for key in ("--data.name", "--backbone.width", "--recipe.label_smoothing", "--seeds", "--heads", "--threads"):
         assert key in text
+
+
+def test_the_header_of_an_experiment_gives_question_and_expectation(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    for text, expected in (
+        ("# Why\n# not?\n# Run: x\n# Expected: a,\n#    b.\n#\n# c\nseeds: 1\n# Really?", ("Why not?", "a, b.")),
+        ("# Expected: a\n# b\n", ("", "a")),
+        ("# no question\nseeds: 1", ("", "")),
+        ("seeds: 1", ("", "")),
+    ):
+        file.write_text(text)
+        assert read_header(file) == expected
+    for path in sorted((ROOT / "experiments").glob("*.yaml")):
+        question, expectation = read_header(path)
+        assert question.endswith("?")
+        assert "Run:" not in question + expectation
+        assert expectation
+    with pytest.raises(UserError, match="cannot read the experiment file"):
+        read_header(tmp_path / "absent.yaml")
