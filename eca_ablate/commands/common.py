@@ -13,6 +13,7 @@ from typing import Any
 from eca_ablate.errors import UserError
 from eca_ablate.machine import best_device
 from eca_ablate.plan import Plan
+from eca_ablate.report.publish import Published
 from eca_ablate.study import RunsStudy, storage_url
 
 
@@ -82,6 +83,12 @@ def command_line(verb: str, file: str, overrides: Sequence[str], out: str | None
 def print_json(facts: Any) -> None:
     """Print for scripts."""
     print(json.dumps(facts, indent=2, ensure_ascii=False))
+
+
+def show(published: Published, folder: Path) -> None:
+    """Print the tables, and say where everything is."""
+    sys.stdout.write("\n".join(table.read_text(encoding="utf-8") for table in published.tables))
+    say(f"tables, figures and rows are in {folder}; {published.page.name} shows them all")
 
 
 def say(text: str) -> None:

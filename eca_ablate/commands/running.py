@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,14 +14,16 @@ from eca_ablate.commands.common import (
     planned_precision,
     results_folder,
     say,
+    show,
 )
 from eca_ablate.commands.searching import run_search
 from eca_ablate.data import prepare
 from eca_ablate.engine import Event
-from eca_ablate.loading import load_experiment
+from eca_ablate.loading import load_experiment, read_header
 from eca_ablate.machine import device_name
 from eca_ablate.plan import make_plan, resolve_arms
-from eca_ablate.report import load, write_pictures, write_tables
+from eca_ablate.report.about import About, write_about
+from eca_ablate.report.publish import publish
 from eca_ablate.study import RunsStudy, export, storage_url
 
 
@@ -36,11 +37,12 @@ def run_experiment(file: str, overrides: Sequence[str], out: str | None, storage
     if not experiment.data.stream:
         prepare(experiment.data)
     if experiment.search is not None:
-        return run_search(experiment, Path(file).stem, folder, storage, manner, command)
+        return run_search(experiment, file, folder, storage, manner, command)
     plan = make_plan(experiment, planned_precision(existing_study(folder, storage)))
     make_folder(folder)
     study = RunsStudy(storage or storage_url(folder), folder)
     study.add(plan)
+    write_about(folder, About(*read_header(file), command, plan.binding))
     keys = {run.config.key() for run in plan.runs}
     done = keys & set(study.rows())
     missing = len(keys) - len(done)
@@ -57,8 +59,6 @@ def run_experiment(file: str, overrides: Sequence[str], out: str | None, storage
     finally:
         write()
     if keys.intersection(study.rows()):
-        sys.stdout.write(write_tables(folder, command=command).read_text(encoding="utf-8"))
-        write_pictures(folder, load(folder))
-        say(f"tables and rows are in {folder}")
+        show(publish(folder, command), folder)
     raise_failures(study, keys)
     return 0

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import json
 import statistics
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from eca_ablate.commands.carrying import Manner, carry_out, raise_failures
-from eca_ablate.commands.common import default_workers, existing_study, make_folder, planned_precision, say
+from eca_ablate.commands.common import default_workers, existing_study, make_folder, planned_precision, say, show
 from eca_ablate.config import Experiment
 from eca_ablate.engine import Event
 from eca_ablate.errors import UserError
+from eca_ablate.loading import read_header
 from eca_ablate.machine import device_name
-from eca_ablate.plan import Plan, PlannedRun
-from eca_ablate.report import SEARCH_FILE, load, write_pictures, write_points, write_search, write_tables
+from eca_ablate.plan import Plan, PlannedRun, binding_of
+from eca_ablate.report import SEARCH_FILE, write_points
+from eca_ablate.report.about import About, write_about
 from eca_ablate.report.files import write_atomically
+from eca_ablate.report.publish import publish
 from eca_ablate.search import Point, PointsStudy, SearchPlan, run_pruner
 from eca_ablate.study import RunsStudy, export, storage_url
 
 
 def run_search(
     experiment: Experiment,
-    name: str,
+    file: str,
     folder: Path,
     storage: str | None,
     manner: Manner,
@@ -38,7 +40,8 @@ def run_search(
     pruner = run_pruner(search.pruner, experiment.recipe.epochs)
     runs = RunsStudy(storage or storage_url(folder), folder, search.metric, pruner)
     runs.bind(plan.binding)
-    course = _Course(plan, runs, folder, name)
+    write_about(folder, About(*read_header(file), command, binding_of(plan.template)))
+    course = _Course(plan, runs, folder, Path(file).stem)
     runs.keep_open(True)
     expected = course.go_on()
     say(f"{describe(plan)}; {expected} runs to train now on {device_name()}")
@@ -49,13 +52,7 @@ def run_search(
     finally:
         course.write()
     course.write(explain=True)
-    written = write_search(folder)
-    if course.final is not None:
-        sys.stdout.write(write_tables(folder, command=command).read_text(encoding="utf-8") + "\n")
-        write_pictures(folder, load(folder))
-    if written is not None:
-        sys.stdout.write(written.read_text(encoding="utf-8"))
-    say(f"tables, figures and rows are in {folder}")
+    show(publish(folder, command), folder)
     raise_failures(runs, course.keys)
     if course.final is None:
         raise UserError("no point of the search has a complete network, so there is no winner to compare")

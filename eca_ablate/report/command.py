@@ -7,18 +7,15 @@ import math
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 from eca_ablate.errors import UserError
-from eca_ablate.report.pictures import write_pictures
 from eca_ablate.report.power_table import PAPER, power_table, render_power
+from eca_ablate.report.publish import publish
 from eca_ablate.report.rows import load
-from eca_ablate.report.search_table import write_search
-from eca_ablate.report.table import write_tables
 
 
 def show_report(folder: str, baseline: str | None = None) -> int:
-    """Write the tables and figures of a results folder again from its rows, and print. Returns the exit code.
+    """Write tables, figures and page of a results folder again from its rows, and print. Returns the exit code.
 
     Of a search, the table of its networks comes after that of its winner, which is missing until there is a winner.
     Lines of the rows files that cannot be read are left out, and named on standard error.
@@ -30,21 +27,14 @@ def show_report(folder: str, baseline: str | None = None) -> int:
     Raises:
         UserError: if there is nothing to report, or no such baseline.
     """
-    tables: list[Path] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        networks = write_search(folder)
-        try:
-            tables.append(write_tables(folder, baseline=baseline))
-            write_pictures(folder, load(folder))
-        except UserError as error:
-            if networks is None:
-                raise
-            print(f"no table of the winner yet: {error}", file=sys.stderr)
+        published = publish(folder, baseline=baseline)
     _say(caught)
-    if networks is not None:
-        tables.append(networks)
-    sys.stdout.write("\n".join(table.read_text(encoding="utf-8") for table in tables))
+    if published.missing:
+        print(f"no table of the winner yet: {published.missing}", file=sys.stderr)
+    sys.stdout.write("\n".join(table.read_text(encoding="utf-8") for table in published.tables))
+    print(f"{published.page} shows it all", file=sys.stderr)
     return 0
 
 

@@ -16,24 +16,43 @@ from eca_ablate.report.gamma_b import draw_map, draw_pairs
 from eca_ablate.report.limits import limits
 from eca_ablate.report.networks import Network
 from eca_ablate.report.pair_map import pair_map, pair_of
+from eca_ablate.report.pictures import FOLDER, Picture
 from eca_ablate.report.points import SearchFacts, SearchPoint, load_json
 from eca_ablate.report.style import COLUMN, GREY, MARKS, PAGE, legend_below, look_of, plain, save
 
-FOLDER = "figures"
 IMPORTANCE_FILE = "importance.json"
+# Title and caption of each.
+_WORDS: Mapping[str, tuple[str, str]] = {
+    "kernel_size": (
+        "Kernel size",
+        "The metric of the search over fixed k, the form of the paper's Figure 4: mean and standard deviation over the "
+        "seeds. Lines are choices of k by rule or by name.",
+    ),
+    "gamma_b": (
+        "γ and b",
+        "Each pair of γ and b, coloured by the mean of the network it resolves to, with k of each stage. Pairs that no "
+        "line parts are one network, trained once a seed.",
+    ),
+    "history": (
+        "Course of the search",
+        "The value of each point in the order of their numbers, and the best so far. Points of a network that was met "
+        "before share its value.",
+    ),
+    "importance": ("Importance", "Which parameters explain the spread of the metric over the points."),
+}
 _DASHES = ("--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
 
 
 def write_figures(
     folder: Path, points: Sequence[SearchPoint], networks: Sequence[Network], facts: SearchFacts
-) -> list[str]:
-    """Write the figures that these points allow into `figures/`, each as SVG and PNG. Returns their names."""
+) -> list[Picture]:
+    """Write the figures that these points allow into `figures/`, each as SVG and PNG. Returns what was written."""
     known = {one.network: one for one in networks}
-    written: list[str] = []
+    written: list[Picture] = []
 
     def put(name: str, draw: Any, width: float, height: float) -> None:
         save(folder / FOLDER / name, draw, width, height)
-        written.append(name)
+        written.append(Picture(name, *_WORDS[name]))
 
     sizes = plain_sizes(points, known, facts)
     if any(one.mean is not None and isinstance(k, int) for (_, k), one in sizes.items()):

@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -39,6 +39,29 @@ NETWORKS = (
 )
 
 
+class Searched(NamedTuple):
+    """All that the files of a search hold; `networks` are ranked."""
+
+    points: list[SearchPoint]
+    networks: list[Network]
+    runs: pd.DataFrame
+    facts: SearchFacts
+
+
+def read_search(folder: str | Path) -> Searched | None:
+    """Return the search of a results folder; None if it has no `points.csv`.
+
+    Raises:
+        UserError: if `points.csv` or `search_runs.csv` is there but cannot be used.
+    """
+    folder = Path(folder)
+    if not (folder / POINTS_FILE).exists():
+        return None
+    points, facts = load_points(folder), load_facts(folder)
+    runs = load(folder, SEARCH_FILE) if (folder / SEARCH_FILE).exists() else no_runs()
+    return Searched(points, rank_networks(points, runs, facts), runs, facts)
+
+
 def write_search(folder: str | Path, command: str = "") -> Path | None:
     """Write `networks.md`, `networks.csv` and the figures of a search beside its `points.csv`.
 
@@ -52,17 +75,22 @@ def write_search(folder: str | Path, command: str = "") -> Path | None:
     Raises:
         UserError: if `points.csv` or `search_runs.csv` is there but cannot be used.
     """
-    folder = Path(folder)
-    if not (folder / POINTS_FILE).exists():
+    searched = read_search(folder)
+    if searched is None:
         return None
-    points, facts = load_points(folder), load_facts(folder)
-    runs = load(folder, SEARCH_FILE) if (folder / SEARCH_FILE).exists() else no_runs()
-    networks = rank_networks(points, runs, facts)
-    write_atomically(folder / "networks.csv", networks_csv(networks, facts))
-    write_atomically(folder / "networks.md", networks_markdown(networks, runs, facts, command))
     from eca_ablate.report.figures import write_figures  # only here: it takes matplotlib, which the tables do without
 
-    write_figures(folder, points, networks, facts)
+    table = write_networks(folder, searched, command)
+    write_figures(Path(folder), searched.points, searched.networks, searched.facts)
+    return table
+
+
+def write_networks(folder: str | Path, searched: Searched, command: str = "") -> Path:
+    """Write `networks.md`, whose path is returned, and `networks.csv`."""
+    folder = Path(folder)
+    write_atomically(folder / "networks.csv", networks_csv(searched.networks, searched.facts))
+    markdown = networks_markdown(searched.networks, searched.runs, searched.facts, command)
+    write_atomically(folder / "networks.md", markdown)
     return folder / "networks.md"
 
 
@@ -99,6 +127,17 @@ def networks_csv(networks: Sequence[Network], facts: SearchFacts) -> str:
 
 def networks_markdown(networks: Sequence[Network], runs: pd.DataFrame, facts: SearchFacts, command: str = "") -> str:
     """Return the table and its notes; the columns are padded, so that the text can be read unrendered."""
+    header, lines, left = networks_body(networks, facts)
+    notes = [f"- {escape_markdown(note)}" for note in search_notes(networks, facts)]
+    where = [f"- {escape_markdown(fact)}" for fact in search_provenance(networks, runs, facts, command)]
+    table = markdown_table(header, lines, left)
+    return "\n".join([*table, "", "How to read it:", "", *notes, "", "Where it comes from:", "", *where, ""])
+
+
+def networks_body(
+    networks: Sequence[Network], facts: SearchFacts
+) -> tuple[tuple[str, ...], list[list[str]], tuple[str, ...]]:
+    """Return the header of the table, the cells under it as plain text, and the columns that are aligned left."""
     by_rule = any(_pair(point) for one in networks for point in one.points)
     proposed = "(γ, b)" if by_rule else "Proposed as"
     header = ("Rank", "Network", "k", proposed, "Points", "n", _heading(facts), "State")
@@ -115,10 +154,7 @@ def networks_markdown(networks: Sequence[Network], runs: pd.DataFrame, facts: Se
         ]
         for one in networks
     ]
-    notes = [f"- {escape_markdown(note)}" for note in search_notes(networks, facts)]
-    where = [f"- {escape_markdown(fact)}" for fact in search_provenance(networks, runs, facts, command)]
-    table = markdown_table(header, lines, left=("Network", proposed, "State"))
-    return "\n".join([*table, "", "How to read it:", "", *notes, "", "Where it comes from:", "", *where, ""])
+    return header, lines, ("Network", proposed, "State")
 
 
 def compact(points: Sequence[SearchPoint]) -> str:

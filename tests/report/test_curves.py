@@ -13,10 +13,25 @@ import pytest
 from made_rows import make_row
 
 from eca_ablate.errors import UserError
-from eca_ablate.report import CURVE_COLUMNS, RowsWarning, load, load_curves, write_curves, write_pictures, write_rows
+from eca_ablate.report import (
+    CURVE_COLUMNS,
+    Picture,
+    RowsWarning,
+    load,
+    load_curves,
+    write_curves,
+    write_pictures,
+    write_rows,
+)
 from eca_ablate.report.curve_figures import band
 
 FILE = "curves.csv"
+NAMES = ("learning_curves", "training_loss")
+
+
+def drawn(folder: Path) -> list[Picture]:
+    """Draw all figures; return those of the curves."""
+    return [picture for picture in write_pictures(folder, load(folder)) if picture.name in NAMES]
 
 
 def curve(seed: int = 0, epochs: int = 4, level: float = 90.0) -> list[dict[str, Any]]:
@@ -65,8 +80,7 @@ def test_a_folder_of_before_there_were_curves_has_none(tmp_path: Path) -> None:
     write_rows(tmp_path, [make_row()])
     assert load_curves(tmp_path).empty
     assert list(load_curves(tmp_path).columns) == ["label", "head", "seed", "shared", *CURVE_COLUMNS]
-    assert write_pictures(tmp_path, load(tmp_path)) == []
-    assert not (tmp_path / "figures").exists()
+    assert drawn(tmp_path) == []
 
 
 def test_searches_have_curves_of_their_own(tmp_path: Path) -> None:
@@ -140,11 +154,11 @@ def test_pictures_are_drawn_and_are_the_same_again(tmp_path: Path, table2: list[
     made(tmp_path, table2)
     contents = []
     for _ in range(2):
-        found = write_pictures(tmp_path, load(tmp_path))
-        assert [picture.name for picture in found] == ["learning_curves", "training_loss"]
+        found = drawn(tmp_path)
+        assert [picture.name for picture in found] == list(NAMES)
         assert all(picture.title and "lowest seed to the highest" in picture.caption for picture in found)
-        contents.append({path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()})
-    assert set(contents[0]) == {f"{picture.name}.{end}" for picture in found for end in ("svg", "png")}
+        names = [f"{name}.{end}" for name in NAMES for end in ("svg", "png")]
+        contents.append({name: (tmp_path / "figures" / name).read_bytes() for name in names})
     assert contents[0] == contents[1]
 
 
@@ -153,7 +167,7 @@ def test_any_length_and_any_label_can_be_drawn(tmp_path: Path, epochs: int) -> N
     rows = [make_row("$\\frac{<b>\n中" + "x" * 90), make_row("b", head="none"), make_row("c", head="mine")]
     made(tmp_path, rows, epochs=epochs)
     with warnings.catch_warnings(action="error"):
-        assert len(write_pictures(tmp_path, load(tmp_path))) == 2
+        assert len(drawn(tmp_path)) == 2
 
 
 def test_runs_that_diverged_at_once_leave_no_picture(tmp_path: Path) -> None:
@@ -161,4 +175,4 @@ def test_runs_that_diverged_at_once_leave_no_picture(tmp_path: Path) -> None:
     write_rows(tmp_path, [row])
     write_curves(tmp_path, {row["key"]: [{"epoch": 1, "lr": 0.1}]})
     assert math.isnan(load_curves(tmp_path)["val_top1"][0])
-    assert write_pictures(tmp_path, load(tmp_path)) == []
+    assert drawn(tmp_path) == []

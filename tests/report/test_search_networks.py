@@ -222,7 +222,7 @@ def test_report_prints_winner_and_networks(tmp_path, capsys, row):
     assert show_report(str(tmp_path)) == 0
     late = capsys.readouterr()
     assert late.out.index("| Method") < late.out.index("| Rank |")
-    assert late.err == ""
+    assert late.err == f"{tmp_path / 'report.html'} shows it all\n"
 
 
 def test_report_of_nothing_is_refused(tmp_path):
