@@ -84,7 +84,7 @@ def run(
             measured |= _floats(trainer)
         seconds = time.perf_counter() - started
         if isinstance(trainer.logger, TensorBoardLogger):
-            final = {f"final/{name}": math.nan if diverged else measured[name] for name in METRICS}
+            final = {f"final/{name}": math.nan if diverged else measured[name] for name in sorted(METRICS)}
             trainer.logger.log_hyperparams(_hyper_parameters(config, label), final)
             trainer.logger.finalize("success")
     metrics = (
@@ -220,7 +220,8 @@ def _hyper_parameters(config: RunConfig, label: str) -> dict[str, Any]:
     options = [{name: value for name, value in block.items() if name != "name"} for block in config.blocks]
     pairs = zip(config.blocks, options, strict=True)
     heads = dict.fromkeys(head_label(block["name"], chosen) for block, chosen in pairs)
-    return {"head": label or ", ".join(heads), "seed": config.seed, "key": config.key(), **flat}
+    # The HParams view shows the first five by name, and capitals come first.
+    return {"Head": label or ", ".join(heads), "Seed": config.seed, "key": config.key(), **flat}
 
 
 @contextmanager

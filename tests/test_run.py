@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -159,13 +160,23 @@ def test_tensorboard_has_the_curves_and_the_hyper_parameters(
     content, experiment = contents["_hparams_/session_start_info"], contents["_hparams_/experiment"]
     stored = HParamsPluginData.FromString(content).session_start_info.hparams
     assert stored["recipe.lr"].number_value == 0.1
-    assert stored["seed"].number_value == 0
+    assert stored["Seed"].number_value == 0
     assert stored["key"].string_value == planned_run.config.key()
-    assert stored["head"].string_value == "ECA (adaptive)"
+    assert stored["Head"].string_value == "ECA (adaptive)"
     assert "data.root" not in stored
     metrics = {info.name.tag for info in HParamsPluginData.FromString(experiment).experiment.metric_infos}
     assert metrics == {f"final/{name}" for name in METRICS}
     assert yaml.safe_load((logs / "hparams.yaml").read_text())["recipe.lr"] == 0.1
+
+
+def test_tensorboard_shows_no_accuracy_of_a_run_that_diverged(tmp_path: Path) -> None:
+    run(config("se_var1", lr=1e30), tmp_path / "log")
+    events = EventAccumulator(str(tmp_path / "log")).Reload()
+    assert all(math.isnan(events.Scalars(f"final/{name}")[-1].value) for name in METRICS)
+    content = events.PluginTagToContent("hparams")["_hparams_/session_start_info"]
+    stored = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert sorted(stored)[:2] == ["Head", "Seed"], "the view shows the first five"
+    assert stored["Head"].string_value == "SE-Var1"
 
 
 def test_a_second_attempt_leaves_no_double_curves(tmp_path: Path) -> None:

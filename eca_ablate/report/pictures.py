@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from eca_ablate.report.curves import load_curves
+from eca_ablate.report.gates import load_gates
 
 FOLDER = "figures"
 
@@ -42,7 +43,8 @@ def write_pictures(folder: str | Path, rows: pd.DataFrame, baseline: str | None 
         return []
     from eca_ablate.report.accuracy_pictures import write_accuracy  # only here: it takes matplotlib
 
-    return [*write_accuracy(Path(folder), rows, baseline), *_learning_curves(Path(folder))]
+    folder = Path(folder)
+    return [*write_accuracy(folder, rows, baseline), *_learning_curves(folder), *_heads(folder)]
 
 
 def _learning_curves(folder: Path) -> list[Picture]:
@@ -66,6 +68,32 @@ def _learning_curves(folder: Path) -> list[Picture]:
     return written
 
 
+def _heads(folder: Path) -> list[Picture]:
+    found = load_gates(folder)
+    if not found:
+        return []
+    from eca_ablate.report import gate_figures as figures
+    from eca_ablate.report.style import save
+
+    pair, linear = figures.two_heads(found), figures.linear_heads(found)
+    save(folder / FOLDER / "gates", partial(figures.draw_gates, heads=pair), *figures.gate_size(pair))
+    written = [Picture("gates", "Gates by channel and class", _GATES)]
+    if linear:
+        draw = partial(figures.draw_matrices, heads=linear)
+        save(folder / FOLDER / "matrices", draw, *figures.matrix_size(linear))
+        written.append(Picture("matrices", "What the linear heads have learned", _MATRICES))
+    return written
+
+
+_GATES = (
+    "Mean gate of every channel in the last blocks, over the test images of a class (thin) and over all images "
+    "(thick); one seed. Where the thin lines lie upon each other, the head treats these classes alike."
+)
+_MATRICES = (
+    "The matrix W of each head whose logits are W y, in the last block of each stage: row i is what the gate of "
+    "channel i is made of. Zero is nearly white, and each head has a scale of its own. The first seed; of more than 64 "
+    "channels the first 64. SE has no such matrix."
+)
 _BANDS = (
     "the line is the mean over the seeds, the band reaches from the lowest seed to the highest, dashed is the network "
     "without a head. A run that diverged counts up to where it did."
