@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from eca_ablate.report import forest, tradeoffs
+from eca_ablate.report import drawings, tradeoffs
 from eca_ablate.report.comparison_table import Compared, compare_table
 from eca_ablate.report.pictures import FOLDER, Picture
-from eca_ablate.report.style import COLUMN, save
+from eca_ablate.report.style import Drawing
 from eca_ablate.report.tradeoffs import Spot
 
 
@@ -25,30 +24,25 @@ def write_accuracy(folder: Path, rows: pd.DataFrame, baseline: str | None = None
         baseline: what the differences are to, a label or head; by default `none`, or else the first row.
     """
     written: list[Picture] = []
+
+    def put(name: str, drawing: Drawing, title: str, caption: str) -> None:
+        drawing.save(folder / FOLDER / name)
+        written.append(Picture(name, title, caption))
+
     compared = compare_table(rows, baseline)
     if compared is not None and compared.table["difference"].notna().any():
-        draw = partial(
-            forest.draw_differences,
-            compared=compared.table,
-            heads=dict(zip(rows["label"], rows["head"], strict=True)),
-            baseline=compared.baseline,
-        )
-        save(folder / FOLDER / "differences", draw, forest.width(compared.table), forest.height(compared.table))
-        written.append(Picture("differences", f"Differences to {compared.baseline}", _differences(compared)))
+        title = f"Differences to {compared.baseline}"
+        put("differences", drawings.of_comparison(rows, compared), title, _differences(compared))
     found = tradeoffs.spots(rows)
     if any(one.head_weights is not None for one in found):
-        draw = partial(tradeoffs.draw_accuracy_weights, found=found)
-        save(folder / FOLDER / "accuracy_weights", draw, COLUMN, tradeoffs.height(found))
         caption = f"Test accuracy over the weights of all heads of a network; the axis is logarithmic. {_spread(found)}"
-        written.append(Picture("accuracy_weights", "Accuracy against weights", caption))
+        put("accuracy_weights", drawings.accuracy_weights(rows), "Accuracy against weights", caption)
     if any(math.isfinite(one.speed) for one in found) and tradeoffs.one_machine(rows):
-        draw = partial(tradeoffs.draw_accuracy_speed, found=found)
-        save(folder / FOLDER / "accuracy_speed", draw, COLUMN, tradeoffs.height(found))
         caption = (
             "Test accuracy over the images that training took in each second, augmentation included, as it went during "
             f"the runs themselves: other work on the machine slows it down. {_spread(found)}"
         )
-        written.append(Picture("accuracy_speed", "Accuracy against training speed", caption))
+        put("accuracy_speed", drawings.accuracy_speed(rows), "Accuracy against training speed", caption)
     return written
 
 

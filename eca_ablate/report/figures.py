@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from eca_ablate.report.networks import Network
 from eca_ablate.report.pair_map import pair_map, pair_of
 from eca_ablate.report.pictures import FOLDER, Picture
 from eca_ablate.report.points import SearchFacts, SearchPoint, load_json
-from eca_ablate.report.style import COLUMN, GREY, MARKS, PAGE, legend_below, look_of, plain, save
+from eca_ablate.report.style import COLUMN, GREY, MARKS, PAGE, Drawing, legend_below, look_of, plain
 
 IMPORTANCE_FILE = "importance.json"
 # Title and caption of each.
@@ -47,31 +48,36 @@ def write_figures(
     folder: Path, points: Sequence[SearchPoint], networks: Sequence[Network], facts: SearchFacts
 ) -> list[Picture]:
     """Write the figures that these points allow into `figures/`, each as SVG and PNG. Returns what was written."""
-    known = {one.network: one for one in networks}
-    written: list[Picture] = []
-
-    def put(name: str, draw: Any, width: float, height: float) -> None:
-        save(folder / FOLDER / name, draw, width, height)
-        written.append(Picture(name, *_WORDS[name]))
-
-    sizes = plain_sizes(points, known, facts)
-    if any(one.mean is not None and isinstance(k, int) for (_, k), one in sizes.items()):
-        put("kernel_size", lambda figure: draw_kernel_size(figure, sizes, facts), COLUMN, 2.6)
-    grid = pair_map(points, facts)
-    pairs = [point for point in points if pair_of(point) is not None]
-    if grid is not None:
-        height = 1.2 + min(6.0, max(1.5, 0.19 * len(grid.bs)))
-        put("gamma_b", lambda figure: draw_map(figure, grid, known, facts), PAGE, height)
-    elif pairs:
-        put("gamma_b", lambda figure: draw_pairs(figure, pairs, known, facts), COLUMN, 3.0)
-    if any(point.state != "waiting" for point in points):
-        put("history", lambda figure: draw_history(figure, points, facts), COLUMN, 2.6)
+    drawings = search_drawings(points, networks, facts)
     found = _importance(folder)
     if found is not None:
         evaluator, shares = found
         height = 0.8 + 0.2 * min(len(shares), 20)
-        put("importance", lambda figure: draw_importance(figure, shares, evaluator), COLUMN, height)
-    return written
+        drawings["importance"] = Drawing(partial(draw_importance, shares=shares, evaluator=evaluator), COLUMN, height)
+    for name, drawing in drawings.items():
+        drawing.save(folder / FOLDER / name)
+    return [Picture(name, *_WORDS[name]) for name in drawings]
+
+
+def search_drawings(
+    points: Sequence[SearchPoint], networks: Sequence[Network], facts: SearchFacts
+) -> dict[str, Drawing]:
+    """Return the figures that points allow, by their names."""
+    known = {one.network: one for one in networks}
+    drawings: dict[str, Drawing] = {}
+    sizes = plain_sizes(points, known, facts)
+    if any(one.mean is not None and isinstance(k, int) for (_, k), one in sizes.items()):
+        drawings["kernel_size"] = Drawing(partial(draw_kernel_size, sizes=sizes, facts=facts), COLUMN, 2.6)
+    grid = pair_map(points, facts)
+    pairs = [point for point in points if pair_of(point) is not None]
+    if grid is not None:
+        height = 1.2 + min(6.0, max(1.5, 0.19 * len(grid.bs)))
+        drawings["gamma_b"] = Drawing(partial(draw_map, grid=grid, networks=known, facts=facts), PAGE, height)
+    elif pairs:
+        drawings["gamma_b"] = Drawing(partial(draw_pairs, points=pairs, networks=known, facts=facts), COLUMN, 3.0)
+    if any(point.state != "waiting" for point in points):
+        drawings["history"] = Drawing(partial(draw_history, points=points, facts=facts), COLUMN, 2.6)
+    return drawings
 
 
 def plain_sizes(

@@ -94,6 +94,27 @@ def scale(direction: str = "maximize") -> Colormap:
     return found if direction == "maximize" else found.reversed()
 
 
+class Drawing(NamedTuple):
+    """A figure that is still to be drawn: a notebook shows it as SVG, and `save` writes it.
+
+    Args:
+        draw: fills the figure.
+        width: in inches.
+        height: in inches.
+    """
+
+    draw: Callable[[Figure], None]
+    width: float
+    height: float
+
+    def save(self, path: str | Path) -> None:
+        """Write it as SVG and as PNG; the path is without an ending."""
+        save(Path(path), self.draw, self.width, self.height)
+
+    def _repr_svg_(self) -> str:
+        return _render(self.draw, self.width, self.height, "svg")["svg"].decode()
+
+
 def save(path: Path, draw: Callable[[Figure], None], width: float, height: float) -> None:
     """Draw a figure in this style and write it as SVG and as PNG.
 
@@ -105,13 +126,8 @@ def save(path: Path, draw: Callable[[Figure], None], width: float, height: float
         width: in inches.
         height: in inches.
     """
-    with matplotlib.style.context(dict(_STYLE), after_reset=True):
-        figure = Figure(figsize=(width, height))
-        draw(figure)
-        for ending, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
-            content = io.BytesIO()
-            figure.savefig(content, format=ending, metadata=metadata)
-            write_atomically(path.with_suffix(f".{ending}"), content.getvalue())
+    for ending, content in _render(draw, width, height, "svg", "png").items():
+        write_atomically(path.with_suffix(f".{ending}"), content)
 
 
 def plain(text: str, longest: int = 40) -> str:
@@ -127,6 +143,21 @@ def legend_below(axes: Axes, columns: int, handles: list[Any] | None = None) -> 
         handles = axes.get_legend_handles_labels()[0]
     if handles:
         axes.figure.legend(handles=handles, loc="outside lower center", ncols=columns, columnspacing=1.2)
+
+
+_METADATA = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
+
+
+def _render(draw: Callable[[Figure], None], width: float, height: float, *endings: str) -> dict[str, bytes]:
+    with matplotlib.style.context(dict(_STYLE), after_reset=True):
+        figure = Figure(figsize=(width, height))
+        draw(figure)
+        contents = {}
+        for ending in endings:
+            content = io.BytesIO()
+            figure.savefig(content, format=ending, metadata=_METADATA[ending])
+            contents[ending] = content.getvalue()
+        return contents
 
 
 @cache
