@@ -104,7 +104,7 @@ def values_by_seed(rows: pd.DataFrame, metric: str) -> dict[str, dict[int, float
     """Return what each label has of a metric, by seed; labels keep their order, missing values are left out.
 
     Raises:
-        UserError: if a column is missing or a label has one seed twice.
+        UserError: if a column is missing, a label has one seed twice, or the metric is no number.
     """
     for name in (*_NEEDED, metric):
         if name not in rows:
@@ -114,7 +114,10 @@ def values_by_seed(rows: pd.DataFrame, metric: str) -> dict[str, dict[int, float
         label, seed = twice[["label", "seed"]].iloc[0]
         raise UserError(f"a label has each seed once, but {label!r} has seed {seed} twice; give the rows two labels")
     found: dict[str, dict[int, float]] = {label: {} for label in dict.fromkeys(rows["label"])}
-    numbers = pd.to_numeric(rows[metric]).astype("float64")
+    try:
+        numbers = pd.to_numeric(rows[metric]).astype("float64")
+    except (TypeError, ValueError) as error:
+        raise UserError(f"a metric is a column of numbers, but `{metric}` is not: {error}") from None
     for label, seed, value in zip(rows["label"], rows["seed"], numbers, strict=True):
         if math.isfinite(value):
             found[label][int(seed)] = float(value)

@@ -102,6 +102,8 @@ def test_what_cannot_be_compared_is_refused():
         compare(rows, metric="test_top2")
     with pytest.raises(UserError, match="unknown column 'key'"):
         compare(rows.drop(columns="key"))
+    with pytest.raises(UserError, match="`test_top1` is not"):
+        compare(rows.assign(test_top1="high"))
     with pytest.raises(UserError, match="'none' has seed 0 twice"):
         compare(pd.concat([rows, rows[:1]]))
 
