@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 
-from eca_ablate import __version__
+from eca_ablate import __version__, allocator
 from eca_ablate.config import Experiment
 from eca_ablate.errors import UserError
 
@@ -62,6 +62,7 @@ def _dispatch(given: argparse.Namespace, rest: list[str]) -> int:
         return show_power(
             given.folder, given.difference, given.baseline, given.metric, given.seeds, given.power, given.json
         )
+    allocator.tune()  # before torch is imported
     from eca_ablate import commands
 
     match given.command:

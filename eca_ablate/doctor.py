@@ -8,11 +8,10 @@ from typing import Any, get_args
 
 import torch
 
-from eca_ablate import __version__
+from eca_ablate import __version__, allocator
 from eca_ablate.config import DataConfig, DataName
 from eca_ablate.data import describe
 from eca_ablate.data.cache import cache_folder
-from eca_ablate.engine.local import environment
 from eca_ablate.machine import best_device, cpu_name, device_name, native_bf16
 from eca_ablate.provenance import code_version, versions
 
@@ -29,13 +28,20 @@ def examine() -> dict[str, Any]:
         "device_kind": best_device().type,
         "native_bf16": native_bf16(),
         "precision_auto": "bf16" if native_bf16() else "fp32",
-        "allocator": {name: value for name, value in environment(1).items() if name.startswith("MALLOC_")},
+        "allocator": _allocator(),
     }
     problems: list[str] = []
     for check in (_training, _cache):
         check(facts, problems)
     facts["data"] = {name: _prepared(name) for name in get_args(DataName) if name != "imagefolder"}
     return {"ok": not problems, "problems": problems, "facts": facts}
+
+
+def _allocator() -> dict[str, Any]:
+    """Tune it as a run does, and look whether that had its effect."""
+    tuned = allocator.tune()
+    set_by_user = {name: os.environ[name] for name in allocator.ENVIRONMENT if name in os.environ}
+    return {"tuned": tuned, "keeps_large_blocks": allocator.keeps_large_blocks(), **set_by_user}
 
 
 def _training(facts: dict[str, Any], problems: list[str]) -> None:

@@ -18,7 +18,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
-from eca_ablate import __version__
+from eca_ablate import __version__, allocator
 from eca_ablate.backbones import attach, build_backbone
 from eca_ablate.config import RunConfig
 from eca_ablate.cost import count
@@ -57,6 +57,7 @@ def run(
         UserError: if the machine lacks the planned precision.
     """
     require_precision(config.recipe)
+    allocator.tune()
     data = planned_data(config)
     net = build_net(config, data.num_classes).to(memory_format=torch.channels_last)
     cost = count(net, data.info.image_size)

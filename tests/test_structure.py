@@ -17,6 +17,7 @@ PACKAGE = Path(eca_ablate.__file__).parent
 # From the ground up: a module imports only from rooms that stand before its own, or from its own.
 ROOMS = (
     "errors",
+    "allocator",
     "kernel_size",
     "space",
     "config",
@@ -45,6 +46,7 @@ ROOMS = (
 # Of the rooms before them, these use no others.
 ONLY = {
     "errors": set(),
+    "allocator": set(),
     "kernel_size": set(),
     "space": {"errors"},
     "config": {"errors", "space"},
@@ -56,8 +58,8 @@ ONLY = {
     "curve": {"lit"},
     "report": {"errors", "kernel_size", "config"},
 }
-WITHOUT_TORCH = ("errors", "kernel_size", "space", "config", "loading", "provenance", "report")
-STANDARD_LIBRARY_ONLY = ("errors", "kernel_size", "space", "config", "provenance")
+WITHOUT_TORCH = ("errors", "allocator", "kernel_size", "space", "config", "loading", "provenance", "report")
+STANDARD_LIBRARY_ONLY = ("errors", "allocator", "kernel_size", "space", "config", "provenance")
 HEAVY = {"torch", "torchvision", "lightning", "torchmetrics", "optuna"}
 OPTUNA = {"study", "search", "engine"}
 LIGHTNING = {"data", "lit", "curve", "run", "trained", "gates", "search", "engine"}

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import IO
 
+from eca_ablate import allocator
 from eca_ablate.engine.job import Event, Job
 from eca_ablate.errors import UserError
 
@@ -103,14 +104,12 @@ class _Worker:
 def environment(threads: int) -> dict[str, str]:
     """Return a worker's environment: threads of a run, and an allocator that keeps large blocks.
 
-    Returning every large block to the system and faulting it in again costs a head up to ten times its own time; glibc
-    reads these before Python starts, other systems ignore them. What the user has set stays.
+    What the user has set stays.
     """
     ours = {
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
-        "MALLOC_MMAP_MAX_": "0",
-        "MALLOC_TRIM_THRESHOLD_": str(2**34),
+        **allocator.ENVIRONMENT,
         "PYTHONUNBUFFERED": "1",
     }
     return {**os.environ, **{name: value for name, value in ours.items() if name not in os.environ}}
