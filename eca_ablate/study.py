@@ -6,32 +6,25 @@ reason why it failed are attributes of the trial. Of two finished trials with on
 
 from __future__ import annotations
 
-import logging
 import os
 import platform
 import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock
 from optuna.pruners import BasePruner, NopPruner
-from optuna.samplers import RandomSampler
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
+from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from eca_ablate.config import RunConfig
 from eca_ablate.errors import UserError
 from eca_ablate.plan import Plan, PlannedRun
 from eca_ablate.report import write_curves, write_rows
 from eca_ablate.space import METRICS
-
-HEARTBEAT_SECONDS = 20
-GRACE_SECONDS = 90
+from eca_ablate.storage import StudyLock, experimental, open_study, opening, wait_again
+from eca_ablate.storage.patience import PatientStorage
 
 Execute = Callable[[RunConfig, Trial], dict[str, Any]]
 
@@ -45,19 +38,19 @@ class RunsStudy:
 
     Args:
         url: of the storage, as SQLAlchemy takes it.
-        folder: of the results; its lock keeps two plans from adding the same runs.
+        folder: of the results.
         metric: the column of a row that is the value of its trial.
         pruner: of runs, on the values they report.
     """
 
     def __init__(self, url: str, folder: Path, metric: str = "val_top1", pruner: BasePruner | None = None) -> None:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        logging.getLogger("sqlalchemy").setLevel(logging.ERROR)
         self.url, self.metric = url, metric
-        self._lock = FileLock(folder / "plan.lock")
-        with self._lock:
-            self._study = open_study(url, folder, "runs", metric, pruner or NopPruner())
-        self._storage = self._study._storage
+        self._study = open_study(url, folder, "runs", metric, pruner or NopPruner())
+        cached: Any = self._study._storage
+        self._storage: PatientStorage = cached._backend  # Optuna's cache reads all that waits whatever it is asked for
+        self.lock = StudyLock(url, folder, self._study.study_name)
+        self._unclaimed: dict[int, float] = {}
+        self._in_hand: int | None = None
 
     def binding(self) -> dict[str, Any] | None:
         """Return what all runs share, or None before the first plan."""
@@ -84,7 +77,7 @@ class RunsStudy:
         Raises:
             UserError: if the study belongs to another experiment, with the difference.
         """
-        with self._lock:
+        with self.lock:
             self.bind(plan.binding)
             wanted = {run.config.key() for run in plan.runs}
             for trial in self._trials(TrialState.WAITING):
@@ -98,16 +91,16 @@ class RunsStudy:
         Raises:
             UserError: if it is tied to another, with the difference.
         """
-        with self._lock:
+        with self.lock:
             self.require(binding)
             self._study.set_user_attr("binding", binding)
             self.release_dead()
 
     def enqueue(self, runs: Iterable[PlannedRun], **attributes: Any) -> None:
         """Let runs wait that are not finished, pruned, waiting or running; one that failed gets a new attempt."""
-        with self._lock:
+        with self.lock:
             states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.WAITING)
-            taken = {trial.user_attrs.get("key") for trial in self._trials(*states)}
+            taken = {trial.user_attrs.get("key") for trial in self._trials(*states) if not _put_away(trial)}
             for run in runs:
                 if run.config.key() not in taken:
                     taken.add(run.config.key())
@@ -135,7 +128,7 @@ class RunsStudy:
 
     def unfinished(self) -> int:
         """Return how many runs wait or are at work."""
-        return len(self._trials(TrialState.WAITING, TrialState.RUNNING))
+        return self._count(TrialState.WAITING, TrialState.RUNNING)
 
     def pruned(self) -> set[str]:
         """Return the keys of the runs that a pruner stopped."""
@@ -146,7 +139,7 @@ class RunsStudy:
         reasons: dict[str, str] = {}
         for trial in self._trials():
             key = trial.user_attrs.get("key")
-            if key is not None:
+            if key is not None and not _put_away(trial):
                 reasons.pop(key, None)
                 if trial.state == TrialState.FAIL and "reason" in trial.user_attrs:
                     reasons[key] = trial.user_attrs["reason"]
@@ -167,25 +160,33 @@ class RunsStudy:
                 ended(trial)
 
         while True:
-            with _experimental():
+            with experimental():
                 fail_stale_trials(self._study)
             self.release_dead()
-            if not self._trials(TrialState.WAITING):
-                if not self._trials(TrialState.RUNNING) and not self._study.user_attrs.get("open", False):
+            if not self._count(TrialState.WAITING):
+                if self._count(TrialState.RUNNING) or self._study.user_attrs.get("open", False):
+                    time.sleep(1.0)
+                elif not self._requeue_lost():
                     return
-                time.sleep(1.0)
                 continue
-            self._study.optimize(
-                lambda trial: self._execute(trial, execute), n_trials=1, catch=(Exception,), callbacks=[tell]
-            )
+            self._in_hand = None
+            try:
+                self._study.optimize(
+                    lambda trial: self._execute(trial, execute), n_trials=1, catch=(Exception,), callbacks=[tell]
+                )
+            except Exception:
+                # Given to another meanwhile, since this machine slept or was cut off: then it is his to tell.
+                if self._in_hand is None or not self._storage.get_trial(self._in_hand).state.is_finished():
+                    raise
 
     def _execute(self, trial: Trial, execute: Execute) -> float:
-        key = trial.user_attrs.get("key")
-        if key is None or key in self.rows():  # nothing waited any more, or another worker was first
+        self._in_hand = trial._trial_id
+        if not self._claim(trial):
             raise optuna.TrialPruned
-        trial.set_user_attr("worker", [platform.node(), os.getpid()])
         try:
             row = execute(RunConfig.from_dict(trial.user_attrs["config"]), trial)
+            trial.set_user_attr("curve", row.pop("curve", []))
+            trial.set_user_attr("row", row)
         except optuna.TrialPruned:
             trial.set_user_attr("pruned_after", max(self._storage.get_trial(trial._trial_id).intermediate_values))
             raise
@@ -195,23 +196,69 @@ class RunsStudy:
         except BaseException:
             self._put_back(self._storage.get_trial(trial._trial_id))
             raise
-        trial.set_user_attr("curve", row.pop("curve", []))
-        trial.set_user_attr("row", row)
         worst = float("-inf") if METRICS[self.metric] == "maximize" else float("inf")
         return worst if row[self.metric] is None else float(row[self.metric])
 
+    def _claim(self, trial: Trial) -> bool:
+        """Say whether a trial's run is this worker's to do.
+
+        It is not if nothing waited any more, so that the trial has no run, or if the run is done or at work under
+        another trial: a put-back or an answer that was lost can leave a run in the queue twice.
+        """
+        key = trial.user_attrs.get("key")
+        if key is None:
+            return False
+        with self.lock:
+            for other in self._storage.of_key(self._study._study_id, key):
+                claimed = "worker" in other.user_attrs or other.number < trial.number
+                done = other.state == TrialState.COMPLETE and "row" in other.user_attrs
+                if done or (other.state == TrialState.RUNNING and claimed and other.number != trial.number):
+                    return False
+            trial.set_user_attr("worker", [platform.node(), os.getpid()])
+        return True
+
     def release_dead(self) -> None:
-        """Let the runs of this machine's dead processes wait again, without waiting for their heartbeats to stop."""
-        for trial in self._trials(TrialState.RUNNING):
+        """Let runs wait again that no living process does, without waiting for heartbeats where none are due.
+
+        Those are the runs of this machine's dead processes, and trials that a process took from the queue and died
+        before it said so: they have neither a worker nor a heartbeat that could stop.
+        """
+        now, unclaimed = time.monotonic(), {}
+        for trial in self._storage.get_all_trials(self._study._study_id, states=(TrialState.RUNNING,)):
             host, process = trial.user_attrs.get("worker", (None, None))
-            if host == platform.node() and not _alive(process):
+            if host is None:
+                unclaimed[trial._trial_id] = self._unclaimed.get(trial._trial_id, now)
+                dead = now - unclaimed[trial._trial_id] > opening.GRACE_SECONDS
+            else:
+                dead = host == platform.node() and not _alive(process)
+            if dead:
                 self._put_back(trial)
+        self._unclaimed = unclaimed
+
+    def _requeue_lost(self) -> bool:
+        """Let runs wait again that were taken from a dead worker by one that died before it had put them back.
+
+        Returns:
+            Whether there were any.
+        """
+        with self.lock:
+            latest: dict[str, FrozenTrial] = {}
+            for trial in self._trials():
+                if "key" in trial.user_attrs and not _put_away(trial):
+                    latest[trial.user_attrs["key"]] = trial
+            done = self.rows()
+            lost = [
+                trial
+                for key, trial in latest.items()
+                if trial.state == TrialState.FAIL and "reason" not in trial.user_attrs and key not in done
+            ]
+            for trial in lost:
+                wait_again(self._study, trial)
+        return bool(lost)
 
     def _put_back(self, trial: FrozenTrial) -> None:
-        kept = ("key", "config", "label")
-        attributes: dict[str, Any] = {name: trial.user_attrs[name] for name in kept if name in trial.user_attrs}
-        if self._fail(trial, None) and attributes:
-            self._study.enqueue_trial({}, user_attrs=attributes)
+        if self._fail(trial, None):
+            wait_again(self._study, trial)
 
     def _fail(self, trial: FrozenTrial, reason: str | None) -> bool:
         # The storage, since `tell` takes running trials only; its identifiers have no public name.
@@ -221,6 +268,9 @@ class RunsStudy:
             return self._storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
         except optuna.exceptions.UpdateFinishedTrialError:
             return False
+
+    def _count(self, *states: TrialState) -> int:
+        return self._storage.count(self._study._study_id, *states)
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=states or None)
@@ -247,48 +297,9 @@ def differences(bound: dict[str, Any], wanted: dict[str, Any], path: str = "") -
     return lines
 
 
-def storage_url(folder: Path) -> str:
-    """Return the default storage of a results folder, an SQLite file."""
-    return f"sqlite:///{folder.resolve() / 'study.db'}"
-
-
-def open_study(url: str, folder: Path, kind: str, metric: str, pruner: BasePruner) -> optuna.Study:
-    """Open one of an experiment's studies, or create it.
-
-    Args:
-        url: of the storage: a database of its own, or one that studies of many folders share by name.
-        folder: of the results.
-        kind: `runs` or `points`.
-        metric: its direction is the study's.
-        pruner: of its trials.
-    """
-    try:
-        with _experimental():
-            storage = RDBStorage(
-                url,
-                heartbeat_interval=HEARTBEAT_SECONDS if kind == "runs" else None,  # points are asked and told
-                grace_period=GRACE_SECONDS,
-                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
-            )
-    except (SQLAlchemyError, ImportError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"cannot open the storage of the study: {reason}; check `--storage URL`") from error
-    return optuna.create_study(
-        storage=storage,
-        study_name=kind if url == storage_url(folder) else f"{folder.resolve().name}/{kind}",
-        sampler=RandomSampler(seed=0),
-        pruner=pruner,
-        direction=METRICS[metric],
-        load_if_exists=True,
-    )
-
-
-@contextmanager
-def _experimental() -> Iterator[None]:
-    """Use what Optuna calls experimental without saying so each time."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        yield
+def _put_away(trial: FrozenTrial) -> bool:
+    """Say whether a trial was no one's to do: see `RunsStudy._claim`."""
+    return trial.state == TrialState.PRUNED and "pruned_after" not in trial.user_attrs
 
 
 def _alive(process: Any) -> bool:

@@ -19,7 +19,8 @@ from eca_ablate.config import BackboneConfig, DataConfig, Experiment, Recipe, Ru
 from eca_ablate.errors import ConfigError, UserError
 from eca_ablate.search import PointsStudy, Pruning, SearchPlan, run_pruner
 from eca_ablate.space import Search
-from eca_ablate.study import PutBack, RunsStudy, storage_url
+from eca_ablate.storage import storage_url
+from eca_ablate.study import PutBack, RunsStudy
 
 GAMMA_B = {"gamma": {"low": 1, "high": 4, "step": 0.25}, "b": {"low": -4, "high": 4, "step": 0.5}}
 

@@ -35,6 +35,7 @@ ROOMS = (
     "trained",
     "gates",
     "plan",
+    "storage",
     "study",
     "search",
     "engine",
@@ -61,7 +62,7 @@ ONLY = {
 WITHOUT_TORCH = ("errors", "allocator", "kernel_size", "space", "config", "loading", "provenance", "report")
 STANDARD_LIBRARY_ONLY = ("errors", "allocator", "kernel_size", "space", "config", "provenance")
 HEAVY = {"torch", "torchvision", "lightning", "torchmetrics", "optuna"}
-OPTUNA = {"study", "search", "engine"}
+OPTUNA = {"storage", "study", "search", "engine"}
 LIGHTNING = {"data", "lit", "curve", "run", "trained", "gates", "search", "engine"}
 
 

@@ -21,7 +21,8 @@ from eca_ablate.engine import Job
 from eca_ablate.errors import UserError
 from eca_ablate.plan import Plan, make_plan
 from eca_ablate.report import load, load_curves
-from eca_ablate.study import PutBack, RunsStudy, differences, export, storage_url
+from eca_ablate.storage import storage_url
+from eca_ablate.study import PutBack, RunsStudy, differences, export
 
 TESTS = Path(__file__).parent
 
@@ -235,7 +236,8 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from little import little
 from eca_ablate.plan import make_plan
-from eca_ablate.study import RunsStudy, storage_url
+from eca_ablate.storage import storage_url
+from eca_ablate.study import RunsStudy
 plan = make_plan(little(seeds=20))
 print("ready", flush=True)
 sys.stdin.readline()

@@ -14,7 +14,8 @@ from eca_ablate.errors import UserError
 from eca_ablate.machine import best_device
 from eca_ablate.plan import Plan
 from eca_ablate.report.publish import Published
-from eca_ablate.study import RunsStudy, storage_url
+from eca_ablate.storage import storage_url
+from eca_ablate.study import RunsStudy
 
 
 def results_folder(file: str, out: str | None) -> Path:

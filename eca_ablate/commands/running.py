@@ -24,7 +24,8 @@ from eca_ablate.machine import device_name
 from eca_ablate.plan import make_plan, resolve_arms
 from eca_ablate.report.about import About, write_about
 from eca_ablate.report.publish import publish
-from eca_ablate.study import RunsStudy, export, storage_url
+from eca_ablate.storage import storage_url
+from eca_ablate.study import RunsStudy, export
 
 
 def run_experiment(file: str, overrides: Sequence[str], out: str | None, storage: str | None, manner: Manner) -> int:

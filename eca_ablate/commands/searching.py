@@ -21,7 +21,8 @@ from eca_ablate.report.about import About, write_about
 from eca_ablate.report.files import write_atomically
 from eca_ablate.report.publish import publish
 from eca_ablate.search import Point, PointsStudy, SearchPlan, run_pruner
-from eca_ablate.study import RunsStudy, export, storage_url
+from eca_ablate.storage import storage_url
+from eca_ablate.study import RunsStudy, export
 
 
 def run_search(

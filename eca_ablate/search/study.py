@@ -14,7 +14,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from eca_ablate.plan import PlannedRun
 from eca_ablate.search.points import Point, SearchPlan
 from eca_ablate.search.proposing import distribution, point_pruner, sampler_for, suggest
-from eca_ablate.study import RunsStudy, open_study
+from eca_ablate.storage import open_study
+from eca_ablate.study import RunsStudy
 
 Rows = Mapping[str, dict[str, Any]]
 
