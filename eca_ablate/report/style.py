@@ -20,6 +20,7 @@ from eca_ablate.report.files import write_atomically
 COLUMN = 3.5  # inches: one column of a two-column paper
 PAGE = 7.0  # both columns
 DPI = 300
+_SHOWN = 120  # pixels an inch in a notebook, of screens that may be finer
 GREY = "#6b6b6b"
 FAINT = "#d9d9d9"
 
@@ -95,7 +96,7 @@ def scale(direction: str = "maximize") -> Colormap:
 
 
 class Drawing(NamedTuple):
-    """A figure that is still to be drawn: a notebook shows it as SVG, and `save` writes it.
+    """A figure that is still to be drawn: a notebook shows it, and `save` writes it.
 
     Args:
         draw: fills the figure.
@@ -111,8 +112,10 @@ class Drawing(NamedTuple):
         """Write it as SVG and as PNG; the path is without an ending."""
         save(Path(path), self.draw, self.width, self.height)
 
-    def _repr_svg_(self) -> str:
-        return _render(self.draw, self.width, self.height, "svg")["svg"].decode()
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        # No SVG: two of them in one notebook would share the names of their letters.
+        content = _render(self.draw, self.width, self.height, "png")["png"]
+        return content, {"width": round(_SHOWN * self.width), "height": round(_SHOWN * self.height)}
 
 
 def save(path: Path, draw: Callable[[Figure], None], width: float, height: float) -> None:
