@@ -67,7 +67,14 @@ def _dispatch(given: argparse.Namespace, rest: list[str]) -> int:
 
     match given.command:
         case "run":
-            manner = commands.Manner(given.engine, given.workers, given.keep_weights, given.gate_histograms)
+            manner = commands.Manner(
+                given.engine,
+                given.workers,
+                given.keep_weights,
+                given.gate_histograms,
+                given.checkpoint_seconds,
+                given.keep_checkpoints,
+            )
             return commands.run_experiment(given.file, rest, given.out, given.storage, manner)
         case "plan":
             return commands.show_plan(given.file, rest, given.out, given.storage, given.json)
@@ -96,6 +103,16 @@ def _at_least(least: int) -> Callable[[str], int]:
     return number
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number of seconds from 0, but got {text!r}")
+    return seconds
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="eca-ablate", description="Paired ablation studies of channel attention.", allow_abbrev=False
@@ -115,6 +132,17 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--storage", metavar="URL", help="of the study (default: an SQLite file in the folder)")
     run.add_argument(
         "--workers", type=_at_least(1), metavar="N", help="processes (default: cores over threads of a run)"
+    )
+    run.add_argument(
+        "--checkpoint-seconds",
+        "--checkpoint_seconds",
+        type=_seconds,
+        default=30.0,
+        metavar="S",
+        help="between two checkpoints of a run (default: 30; 0 saves at every step)",
+    )
+    run.add_argument(
+        "--keep-checkpoints", "--keep_checkpoints", action="store_true", help="do not remove those of finished runs"
     )
     run.add_argument("--engine", choices=["local"], default="local", help="who runs the workers")
     run.add_argument("--keep-weights", "--keep_weights", action="store_true", help="leave each run's weights in DIR")

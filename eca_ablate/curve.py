@@ -23,28 +23,48 @@ class Curve(Callback):
     """
 
     def __init__(self) -> None:
-        self.points: list[dict[str, Any]] = []
+        self._epochs: list[dict[str, Any]] = []  # by epoch, its last step and what was logged, not rounded
+
+    @property
+    def points(self) -> list[dict[str, Any]]:
+        """Return the points so far."""
+        return [
+            {"epoch": number + 1, **{name: _finite(name, value) for name, value in epoch["logged"].items()}}
+            for number, epoch in enumerate(self._epochs)
+        ]
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the epochs of a run that goes on once more, since its logger begins with an empty file."""
+        if trainer.logger is None:
+            return
+        for number, epoch in enumerate(self._epochs):
+            for names in (VALIDATION, ("train_loss", "lr")):  # in the order and the parts in which Lightning logs them
+                values = {name: epoch["logged"][name] for name in names if epoch["logged"][name] is not None}
+                trainer.logger.log_metrics({**values, "epoch": number}, step=epoch["step"])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add the point of this epoch, whose validation is over."""
+        """Keep what was logged in this epoch, whose validation is over."""
         assert isinstance(pl_module, AttentionClassifier)  # noqa: S101  (`run` trains no other)
-        logged = trainer.callback_metrics
+        known = trainer.callback_metrics
         values = {
             "train_loss": pl_module.train_loss,
             "lr": pl_module.learning_rate,
-            **{name: logged.get(name) for name in VALIDATION},
+            **{name: known.get(name) for name in VALIDATION},
         }
-        point = {name: None if value is None else rounded(name, float(value)) for name, value in values.items()}
-        finite = {name: value if value is not None and math.isfinite(value) else None for name, value in point.items()}
-        self.points.append({"epoch": trainer.current_epoch + 1, **finite})
+        logged = {name: None if value is None else float(value) for name, value in values.items()}
+        self._epochs.append({"step": trainer.global_step - 1, "logged": logged})
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the points for a checkpoint."""
-        return {"points": self.points}
+        """Return the epochs for a checkpoint."""
+        return {"epochs": self._epochs}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the points of a checkpoint."""
-        self.points = list(state_dict["points"])
+        """Take up the epochs of a checkpoint."""
+        self._epochs = list(state_dict["epochs"])
+
+
+def _finite(name: str, value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else rounded(name, value)
 
 
 def rounded(name: str, value: float) -> float:

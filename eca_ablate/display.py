@@ -52,6 +52,9 @@ class PlanProgress:
     def show(self, event: Event) -> None:
         """Take note of what a worker reported."""
         name = f"{event.label}, seed {event.seed}"
+        if event.kind in ("warning", "died"):
+            self._print(f"{name}: {event.note}")
+            return
         if event.key not in self._running:
             self._running[event.key] = self._display.add_task(name, total=self._epochs, unit="")
         task = self._running[event.key]
@@ -62,4 +65,7 @@ class PlanProgress:
         at_work = sum(task.completed for task in self._display.tasks if task.id != self._all)
         self._display.update(self._all, completed=self._ended * self._epochs + at_work)
         if event.kind == "failed":
-            self._display.console.print(f"{name} failed: {event.note}", markup=False, highlight=False, soft_wrap=True)
+            self._print(f"{name} failed: {event.note}")
+
+    def _print(self, text: str) -> None:
+        self._display.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -92,6 +92,17 @@ class AttentionClassifier(LightningModule):
             self.log("lr", self.learning_rate)
         self._train_loss, self._train_steps = None, 0
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what this epoch's steps have added up to, for a checkpoint in its middle."""
+        checkpoint["steps"] = {"loss": self._train_loss, "count": self._train_steps, "lr": self._lr}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it up; a checkpoint of anything but training has none."""
+        if steps := checkpoint.get("steps"):
+            self._train_loss, self._train_steps, self._lr = steps["loss"], steps["count"], steps["lr"]
+            if self._train_loss is not None:
+                self._train_loss = self._train_loss.to(self.device)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Accumulate the validation metrics."""
         self._accumulate(self.val_metrics, batch)

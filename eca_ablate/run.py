@@ -20,6 +20,7 @@ from torch import nn
 
 from eca_ablate import __version__, allocator
 from eca_ablate.backbones import attach, build_backbone
+from eca_ablate.checkpoint import Checkpoints
 from eca_ablate.config import RunConfig
 from eca_ablate.cost import count
 from eca_ablate.curve import Curve, rounded
@@ -35,18 +36,23 @@ METRICS = tuple(f"{part}_{metric}" for part in PARTS for metric in ("top1", "top
 
 
 def run(
-    config: RunConfig, log_dir: Path | None = None, callbacks: Sequence[Callback] = (), label: str = ""
+    config: RunConfig,
+    log_dir: Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    label: str = "",
+    checkpoints: Checkpoints | None = None,
 ) -> dict[str, Any]:
     """Train one network with one seed, and measure it on validation and, once, at the end, on test.
 
     Two calls with one configuration give the same row on the same hardware, versions and number of threads, times
-    aside. The last epoch counts, not the best one.
+    aside, whether or not they were stopped and went on. The last epoch counts, not the best one.
 
     Args:
         config: everything that could make the run differ.
         log_dir: folder for TensorBoard's curves; None writes none.
         callbacks: of Lightning, for example to show progress.
         label: what TensorBoard calls the head; by default its name and options.
+        checkpoints: of this run; it goes on from the newest, and saves more.
 
     Returns:
         The columns of `runs.csv` that belong to a run, by name, and under `curve` the points of `Curve`. A run whose
@@ -63,27 +69,28 @@ def run(
     cost = count(net, data.info.image_size)
     module = AttentionClassifier(net, data.num_classes, config.recipe)
     watch, curve = _Watch(), Curve()
+    begun = checkpoints.newest() if checkpoints else None
     with _quiet(), _threads(config.threads):
         trainer = Trainer(
             max_epochs=config.recipe.epochs,
             devices=1,
             precision="bf16-mixed" if config.recipe.precision == "bf16" else "32-true",
-            callbacks=[watch, curve, *callbacks],
+            callbacks=[watch, curve, _Draws(config.seed), *callbacks, *([checkpoints] if checkpoints else [])],
+            plugins=[checkpoints.io] if checkpoints else None,
             logger=_logger(log_dir, config, label),
             num_sanity_val_steps=0,
-            enable_checkpointing=False,
+            enable_checkpointing=checkpoints is not None,
             enable_progress_bar=False,
             enable_model_summary=False,
             log_every_n_steps=1_000_000_000,  # the module logs once an epoch, by itself
         )
-        started = time.perf_counter()
-        trainer.fit(module, datamodule=data)
-        measured = _floats(trainer)
-        diverged = not all(math.isfinite(measured.get(name, math.nan)) for name in ("train_loss", "val_loss"))
+        watch.start()
+        trainer.fit(module, datamodule=data, ckpt_path=begun[0] if begun else None, weights_only=True)
+        measured = {name: value for name, value in curve.points[-1].items() if value is not None}
+        diverged = not {"train_loss", "val_loss"} <= measured.keys()
         if not diverged:
             trainer.test(module, datamodule=data, verbose=False)
-            measured |= _floats(trainer)
-        seconds = time.perf_counter() - started
+            measured |= {name: rounded(name, float(value)) for name, value in trainer.callback_metrics.items()}
         if isinstance(trainer.logger, TensorBoardLogger):
             final = {f"final/{name}": math.nan if diverged else measured[name] for name in sorted(METRICS)}
             trainer.logger.log_hyperparams(_hyper_parameters(config, label), final)
@@ -99,7 +106,7 @@ def run(
         "macs": cost.macs,
         "epochs": trainer.current_epoch,
         **metrics,
-        "seconds": round(seconds, 3),
+        "seconds": round(watch.total_seconds, 3),
         "images_per_second": round(watch.images_per_second, 1),
         "device": device_name(),
         **versions(),
@@ -174,22 +181,34 @@ def _description(config: RunConfig, info: DataInfo) -> dict[str, Any]:
 
 
 class _Watch(Callback):
-    """Measures the speed of training, and stops a run whose loss is no number any more."""
+    """Measures times and the speed of training, over stops, and ends a run whose loss is no number any more."""
 
     def __init__(self) -> None:
         self._images = 0
-        self._seconds = 0.0
-        self._began = 0.0
+        self._epochs = 0.0  # seconds of training in whole epochs
+        self._epoch = 0.0  # seconds that this epoch had before the run went on
+        self._before = 0.0  # seconds of the run before it went on
+        self._started = self._began = time.perf_counter()
 
     @property
     def images_per_second(self) -> float:
-        return self._images / self._seconds if self._seconds else math.nan
+        return self._images / self._epochs if self._epochs else math.nan
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    @property
+    def total_seconds(self) -> float:
+        return self._before + time.perf_counter() - self._started
+
+    def start(self) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._began = time.perf_counter()
 
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._began, self._epoch = time.perf_counter(), 0.0
+
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._seconds += time.perf_counter() - self._began
+        self._epochs += self._epoch + time.perf_counter() - self._began
         data = trainer.datamodule  # type: ignore[attr-defined]
         self._images += int(trainer.num_training_batches) * min(data.recipe.batch_size, data.info.n_train)
 
@@ -197,9 +216,23 @@ class _Watch(Callback):
         if not math.isfinite(float(trainer.callback_metrics["val_loss"])):
             trainer.should_stop = True
 
+    def state_dict(self) -> dict[str, Any]:
+        epoch = self._epoch + time.perf_counter() - self._began
+        return {"images": self._images, "epochs": self._epochs, "epoch": epoch, "total": self.total_seconds}
 
-def _floats(trainer: Trainer) -> dict[str, float]:
-    return {name: rounded(name, float(value)) for name, value in trainer.callback_metrics.items()}
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._images, self._epochs = state_dict["images"], state_dict["epochs"]
+        self._epoch, self._before = state_dict["epoch"], state_dict["total"]
+
+
+class _Draws(Callback):
+    """Makes what layers draw while they train (dropout, for one) a function of seed and step."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        torch.manual_seed(_own_seed(self._seed, f"step {trainer.global_step}"))
 
 
 def _logger(log_dir: Path | None, config: RunConfig, label: str) -> TensorBoardLogger | bool:
@@ -227,11 +260,15 @@ def _hyper_parameters(config: RunConfig, label: str) -> dict[str, Any]:
 
 @contextmanager
 def _drawn_from(seed: int, purpose: str) -> Iterator[None]:
-    """Draw from a generator of one's own, whose seed is a hash of the run's seed and the purpose."""
-    own = int.from_bytes(hashlib.sha256(f"{purpose}/{seed}".encode()).digest()[:8], "big") >> 1
+    """Draw from a generator of one's own."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(own)
+        torch.manual_seed(_own_seed(seed, purpose))
         yield
+
+
+def _own_seed(seed: int, purpose: str) -> int:
+    """Return a hash of the run's seed and the purpose."""
+    return int.from_bytes(hashlib.sha256(f"{purpose}/{seed}".encode()).digest()[:8], "big") >> 1
 
 
 @contextmanager

@@ -29,10 +29,6 @@ from eca_ablate.storage.patience import PatientStorage
 Execute = Callable[[RunConfig, Trial], dict[str, Any]]
 
 
-class PutBack(BaseException):
-    """Raised inside a run that is to stop; the run waits again."""
-
-
 class RunsStudy:
     """The runs of one experiment.
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from eca_ablate.config import BackboneConfig, DataConfig, Experiment, Recipe
 
@@ -21,3 +25,14 @@ def little(**changes: Any) -> Experiment:
         heads=list(HEADS),
     )
     return replace(experiment, **changes)
+
+
+def noise_images(root: Path, **counts: int) -> Path:
+    """Write a folder of small random images for each class, and return the root."""
+    random = np.random.default_rng(0)
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = random.integers(0, 256, (18, 20, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number:03d}.png")
+    return root

@@ -14,13 +14,14 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from eca_ablate.checkpoint import PutBack
 from eca_ablate.cli import main
 from eca_ablate.config import BackboneConfig, DataConfig, Experiment, Recipe, RunConfig
 from eca_ablate.errors import ConfigError, UserError
 from eca_ablate.search import PointsStudy, Pruning, SearchPlan, run_pruner
 from eca_ablate.space import Search
 from eca_ablate.storage import storage_url
-from eca_ablate.study import PutBack, RunsStudy
+from eca_ablate.study import RunsStudy
 
 GAMMA_B = {"gamma": {"low": 1, "high": 4, "step": 0.25}, "b": {"low": -4, "high": 4, "step": 0.5}}
 

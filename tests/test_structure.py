@@ -31,6 +31,7 @@ ROOMS = (
     "lit",
     "curve",
     "report",
+    "checkpoint",
     "run",
     "trained",
     "gates",
@@ -58,12 +59,13 @@ ONLY = {
     "lit": {"config", "errors"},
     "curve": {"lit"},
     "report": {"errors", "kernel_size", "config"},
+    "checkpoint": {"config", "machine", "provenance", "report"},
 }
 WITHOUT_TORCH = ("errors", "allocator", "kernel_size", "space", "config", "loading", "provenance", "report")
 STANDARD_LIBRARY_ONLY = ("errors", "allocator", "kernel_size", "space", "config", "provenance")
 HEAVY = {"torch", "torchvision", "lightning", "torchmetrics", "optuna"}
 OPTUNA = {"storage", "study", "search", "engine"}
-LIGHTNING = {"data", "lit", "curve", "run", "trained", "gates", "search", "engine"}
+LIGHTNING = {"data", "lit", "curve", "checkpoint", "run", "trained", "gates", "search", "engine"}
 
 
 def sources() -> list[Path]:

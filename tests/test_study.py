@@ -16,13 +16,14 @@ import pytest
 from little import little
 from optuna.trial import TrialState
 
+from eca_ablate.checkpoint import PutBack
 from eca_ablate.config import BackboneConfig, Experiment, RunConfig
 from eca_ablate.engine import Job
 from eca_ablate.errors import UserError
 from eca_ablate.plan import Plan, make_plan
 from eca_ablate.report import load, load_curves
 from eca_ablate.storage import storage_url
-from eca_ablate.study import PutBack, RunsStudy, differences, export
+from eca_ablate.study import RunsStudy, differences, export
 
 TESTS = Path(__file__).parent
 

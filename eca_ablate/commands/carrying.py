@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from eca_ablate.checkpoint import EVERY_SECONDS
 from eca_ablate.commands.common import default_workers, plural, say
 from eca_ablate.config import Experiment
 from eca_ablate.display import PlanProgress
@@ -24,12 +25,16 @@ class Manner:
         workers: processes; None takes as many as there are cores for.
         keep_weights: of every run.
         gate_histograms: for TensorBoard, after every epoch.
+        checkpoint_seconds: between two checkpoints of a run.
+        keep_checkpoints: those of finished runs too.
     """
 
     engine: str = "local"
     workers: int | None = None
     keep_weights: bool = False
     gate_histograms: bool = False
+    checkpoint_seconds: float = EVERY_SECONDS
+    keep_checkpoints: bool = False
 
     def say_what_is_missing(self, folder: Path, keys: Collection[str]) -> None:
         """Say that finished runs whose weights were not kept are not trained again for them."""
@@ -70,6 +75,8 @@ def carry_out(
         epochs=experiment.recipe.epochs,
         keep_weights=manner.keep_weights,
         gate_histograms=manner.gate_histograms,
+        checkpoint_seconds=manner.checkpoint_seconds,
+        keep_checkpoints=manner.keep_checkpoints,
     )
 
     def on_event(event: Event) -> None:

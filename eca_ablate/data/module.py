@@ -14,6 +14,7 @@ from eca_ablate.config import DataConfig, Recipe
 from eca_ablate.data.augment import Normaliser
 from eca_ablate.data.batches import EvalBatches, TrainBatches
 from eca_ablate.data.dataset import DataInfo, DataSet, Split
+from eca_ablate.data.resume import Resumable
 from eca_ablate.data.sets import StreamPart, describe, load, prepare, resolve_augmentation, streams
 from eca_ablate.data.stream import EpochSampler, StreamBatches, StreamedImages
 from eca_ablate.errors import ConfigError
@@ -51,6 +52,7 @@ class AblationData(LightningDataModule):
         self._data: DataSet | None = None
         self._streams: dict[Split, StreamPart] | None = None
         self._loaders: dict[tuple[Split, torch.device], Iterable[Any]] = {}
+        self._place: dict[str, int] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -79,7 +81,12 @@ class AblationData(LightningDataModule):
 
     def train_dataloader(self) -> Iterable[Any]:
         """Return shuffled, augmented batches of the training images."""
-        return self._loader(Split.TRAIN)
+        loader = self._loader(Split.TRAIN)
+        if self._place is not None:
+            assert isinstance(loader, Resumable)  # noqa: S101  (training loaders are)
+            loader.load_state_dict(self._place)
+            self._place = None
+        return loader
 
     def val_dataloader(self) -> Iterable[Any]:
         """Return the validation images in fixed order, as they are."""
@@ -88,6 +95,21 @@ class AblationData(LightningDataModule):
     def test_dataloader(self) -> Iterable[Any]:
         """Return the test images in fixed order, as they are."""
         return self._loader(Split.TEST)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the place in the epoch, for a checkpoint.
+
+        Lightning keeps it too, but does not give it back to a loader that was asked for its length before, as
+        `trainer.estimated_stepping_batches` does for a schedule.
+        """
+        for (split, _), loader in self._loaders.items():
+            if split is Split.TRAIN and isinstance(loader, Resumable):
+                return {"place": loader.state_dict()}
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Begin the next epoch of training at the place of a checkpoint, if it is of the same epoch."""
+        self._place = state_dict.get("place")
 
     def _loader(self, split: Split) -> Iterable[Any]:
         device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device

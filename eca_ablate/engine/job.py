@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from eca_ablate.checkpoint import EVERY_SECONDS
+
 
 @dataclass(frozen=True)
 class Job:
@@ -21,6 +23,8 @@ class Job:
         epochs: of a run.
         keep_weights: of every run, in the folder.
         gate_histograms: for TensorBoard, after every epoch.
+        checkpoint_seconds: between two checkpoints of a run.
+        keep_checkpoints: whether those of finished runs stay.
     """
 
     storage: str
@@ -32,6 +36,8 @@ class Job:
     epochs: int = 1
     keep_weights: bool = False
     gate_histograms: bool = False
+    checkpoint_seconds: float = EVERY_SECONDS
+    keep_checkpoints: bool = False
 
     def to_json(self) -> str:
         """Return the job as one line; `Job(**json.loads(line))` is the inverse."""
@@ -43,12 +49,12 @@ class Event:
     """One thing that happened to a run.
 
     Args:
-        kind: `start`, `epoch` (one more is done), `end`, or `failed`.
+        kind: `start`, `epoch` (one more is done), `end`, `failed`, `warning`, or `died` (the worker that had the run).
         key: of the run.
         label: of its head.
         seed: of the run.
         epoch: how many epochs are done.
-        note: the accuracy so far, or the reason of a failure.
+        note: the accuracy so far, the reason of a failure, or what the user should know.
     """
 
     kind: str

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import IO
 
 from eca_ablate import allocator
@@ -17,11 +19,13 @@ from eca_ablate.engine.job import Event, Job
 from eca_ablate.errors import UserError
 
 PATIENCE_SECONDS = 20
-REPLACEMENTS = 3  # a worker; more deaths than that in a row, without a run finished in between, are no accident
+REPLACEMENTS = 5  # a worker; more deaths than that in a row, without a run finished in between, are no accident
 
 
 def run_local(job: Job, workers: int, on_event: Callable[[Event], None]) -> None:
     """Work until the study has nothing to do.
+
+    A stop (any exception, so Ctrl-C and SIGTERM too) lets the workers put their runs back; a second one kills them.
 
     Args:
         job: for every worker.
@@ -31,32 +35,51 @@ def run_local(job: Job, workers: int, on_event: Callable[[Event], None]) -> None
     Raises:
         UserError: if workers keep dying, with the last words of one.
     """
-    events: queue.SimpleQueue[Event | int] = queue.SimpleQueue()
+    events: queue.SimpleQueue[tuple[int, Event | None]] = queue.SimpleQueue()
     crew = {number: _Worker(number, job, events) for number in range(workers)}
     deaths = 0
     try:
         while crew:
-            event = events.get()
-            if isinstance(event, Event):
+            number, event = events.get()
+            if event is not None:
                 deaths = 0 if event.kind in ("end", "failed") else deaths
+                crew[number].last = event
                 on_event(event)
                 continue
-            worker = crew.pop(event)
+            worker = crew.pop(number)
             code, last_words = worker.end()
             if code != 0:
                 deaths += 1
                 if deaths > REPLACEMENTS * workers:
                     raise UserError(f"workers keep ending with exit code {code}; the last one said:\n{last_words}")
-                crew[event] = _Worker(event, job, events)
+                if worker.last is not None and worker.last.kind in ("start", "epoch"):
+                    on_event(replace(worker.last, kind="died", note=f"its worker {how(code)}; another goes on with it"))
+                crew[number] = _Worker(number, job, events)
     finally:
-        for worker in crew.values():
-            worker.stop()
-        for worker in crew.values():
-            worker.end()
+        try:
+            for worker in crew.values():
+                worker.stop()
+            for worker in crew.values():
+                worker.end()
+        except BaseException:
+            for worker in crew.values():
+                worker.kill()
+            raise
+
+
+def how(code: int) -> str:
+    """Say how a process ended."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
 
 
 class _Worker:
-    def __init__(self, number: int, job: Job, events: queue.SimpleQueue[Event | int]) -> None:
+    def __init__(self, number: int, job: Job, events: queue.SimpleQueue[tuple[int, Event | None]]) -> None:
+        self.last: Event | None = None
         self._log: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, "-m", "eca_ablate.engine.worker"],
@@ -73,25 +96,30 @@ class _Worker:
             self.process.stdin.flush()
         threading.Thread(target=self._listen, args=(number, events), daemon=True).start()
 
-    def _listen(self, number: int, events: queue.SimpleQueue[Event | int]) -> None:
+    def _listen(self, number: int, events: queue.SimpleQueue[tuple[int, Event | None]]) -> None:
         assert self.process.stdout is not None  # noqa: S101
         with self.process.stdout as lines:
             for line in lines:
                 event = Event.from_json(line)
                 if event is not None:
-                    events.put(event)
-        events.put(number)
+                    events.put((number, event))
+        events.put((number, None))
 
     def stop(self) -> None:
         """Ask it to put its run back and end."""
         self.process.terminate()
+
+    def kill(self) -> None:
+        """End it now, and what it has started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def end(self) -> tuple[int, str]:
         """Wait for its end, and force it after a while; return its exit code and the end of what it wrote."""
         try:
             code = self.process.wait(PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            self.kill()
             code = self.process.wait()
         assert self.process.stdin is not None  # noqa: S101
         with contextlib.suppress(BrokenPipeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import re
@@ -9,6 +10,8 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,28 +20,31 @@ from lightning import Callback, LightningModule, Trainer
 from optuna import TrialPruned
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from eca_ablate.checkpoint import Checkpoints, PutBack, checkpoint_folder
 from eca_ablate.config import RunConfig
 from eca_ablate.engine.job import Event, Job
 from eca_ablate.gates import GateHistograms
 from eca_ablate.run import run
 from eca_ablate.search import Pruning, run_pruner
 from eca_ablate.space import RUN_PRUNERS
-from eca_ablate.study import PutBack, RunsStudy
+from eca_ablate.study import RunsStudy
 from eca_ablate.trained import KeepWeights
 
 STOPPED = 143
+PATIENCE_SECONDS = 5.0  # that a stop waits for the step or the validation in hand
 
 
 def main() -> int:
     """Read the job from standard input and work; end early, run put back, on SIGTERM or when the input closes."""
     job = Job(**json.loads(sys.stdin.readline()))
-    signal.signal(signal.SIGTERM, _stop)
+    stop = _Stop()
+    signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's
     threading.Thread(target=_outlive_no_one, daemon=True).start()
     reports = os.fdopen(os.dup(1), "w", buffering=1)  # nothing else gets in between the events
     os.dup2(2, 1)
+    faulthandler.enable()
     folder = Path(job.folder)
-
     progress = _Progress(reports)
 
     def execute(config: RunConfig, trial: Trial) -> dict[str, Any]:
@@ -55,23 +61,62 @@ def main() -> int:
             callbacks.append(GateHistograms())
         name = re.sub(r"[^A-Za-z0-9.=-]+", "_", label).strip("_")
         logs = folder / "tensorboard" / f"{name}-seed{config.seed}-{config.key()[:6]}"
+        checkpoints = Checkpoints(checkpoint_folder(folder), config, job.checkpoint_seconds, progress.warn)
         try:
-            return run(config, logs, callbacks, label)
+            with stop.saving(checkpoints):
+                return run(config, logs, callbacks, label, checkpoints)
         except TrialPruned:
             raise
-        except Exception:
+        except (Exception, SystemExit) as error:  # Lightning's own answer to SIGTERM is the latter
             traceback.print_exc()
+            if stop.asked:  # and a DataLoader whose processes were stopped too
+                raise PutBack from error
             raise
 
     def ended(trial: FrozenTrial) -> None:
+        if not job.keep_checkpoints:
+            Checkpoints(checkpoint_folder(folder), RunConfig.from_dict(trial.user_attrs["config"])).remove()
         reason = trial.user_attrs.get("reason", "")
         progress.say("failed" if trial.state == TrialState.FAIL else "end", note=reason)
+        if stop.asked:
+            raise PutBack
 
     try:
         RunsStudy(job.storage, folder, job.metric, run_pruner(job.pruner, job.epochs)).work(execute, ended)
     except PutBack:
         return STOPPED
     return 0
+
+
+class _Stop:
+    """What SIGTERM asks for: a run in training saves its state first, if its next step is done soon."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._checkpoints: Checkpoints | None = None
+
+    def __call__(self, *_: object) -> None:
+        if self.asked:
+            return
+        self.asked = True
+        if self._checkpoints is None or not self._checkpoints.stop():
+            raise PutBack
+        signal.signal(signal.SIGALRM, _put_back)
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS)
+
+    @contextmanager
+    def saving(self, checkpoints: Checkpoints) -> Iterator[None]:
+        """Say which run there is to save."""
+        self._checkpoints = checkpoints
+        try:
+            yield
+        finally:
+            self._checkpoints = None
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _put_back(*_: object) -> None:
+    raise PutBack
 
 
 class _Progress(Callback):
@@ -89,14 +134,12 @@ class _Progress(Callback):
         self._last = replace(self._last, kind=kind, epoch=self._last.epoch if epoch is None else epoch, note=note)
         self._reports.write(self._last.to_json() + "\n")
 
+    def warn(self, text: str) -> None:
+        self._reports.write(replace(self._last, kind="warning", note=text).to_json() + "\n")
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         top1 = float(trainer.callback_metrics["val_top1"])
         self.say("epoch", trainer.current_epoch + 1, note=f"{top1:.1f} %")
-
-
-def _stop(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise PutBack
 
 
 def _outlive_no_one() -> None:
