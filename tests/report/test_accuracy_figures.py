@@ -8,9 +8,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from made_rows import make_row
+from searches import pairs
 
+from eca_ablate.errors import UserError
 from eca_ablate.report import load, write_rows
 from eca_ablate.report.accuracy_pictures import write_accuracy
+from eca_ablate.report.drawings import accuracy_speed, accuracy_weights, differences, of_search
 from eca_ablate.report.forest import draw_differences, span
 from eca_ablate.report.style import LOOKS, save
 from eca_ablate.report.tradeoffs import one_machine, side_by_side, spots
@@ -160,3 +163,30 @@ def test_whatever_rows_there_are(loaded, tmp_path, rows, expected):
 def test_committed_rows_can_be_drawn(tmp_path):
     rows = load(Path(__file__).parents[2] / "results" / "quickstart")
     assert names(tmp_path, rows) == ALL
+
+
+def test_a_drawing_shows_itself_in_a_notebook_and_can_be_written(loaded, table2, tmp_path):
+    rows = loaded(table2)
+    for drawing in (differences(rows, "SE"), accuracy_weights(rows), accuracy_speed(rows)):
+        content, size = drawing._repr_png_()
+        assert content.startswith(b"\x89PNG")
+        assert size["width"] / size["height"] == pytest.approx(drawing.width / drawing.height, rel=0.01)
+        drawing.save(tmp_path / "mine")
+        assert (tmp_path / "mine.png").read_bytes().startswith(b"\x89PNG")
+        assert (tmp_path / "mine.svg").exists()
+    pairs().write(tmp_path)
+    assert list(of_search(tmp_path)) == ["gamma_b", "history"]
+
+
+def test_what_cannot_be_drawn_says_why(loaded, row, tmp_path):
+    rows = loaded([row(seed=0), row("B", 0, row=1, device="NVIDIA H100")])
+    with pytest.raises(UserError, match="speeds compare on one kind of hardware"):
+        accuracy_speed(rows)
+    with pytest.raises(UserError, match="a difference needs two rows"):
+        differences(rows[rows["label"] == "B"])
+    with pytest.raises(UserError, match=r"head_weights"):
+        accuracy_weights(loaded([row(head_weights=None)]))
+    with pytest.raises(UserError, match=r"images_per_second"):
+        accuracy_speed(loaded([row(images_per_second=None)]))
+    with pytest.raises(UserError, match=r"needs a points\.csv"):
+        of_search(tmp_path)
