@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,39 +47,28 @@ def write_pictures(folder: str | Path, rows: pd.DataFrame, baseline: str | None 
 
 
 def _learning_curves(folder: Path) -> list[Picture]:
-    curves = load_curves(folder)
-    if curves.empty:
-        return []
-    from eca_ablate.report.curve_figures import curve_size, draw_curves  # only here: it takes matplotlib
-    from eca_ablate.report.style import save
+    from eca_ablate.report import drawings
 
-    written = []
-    for name, title, metric, axis, what in (
-        ("learning_curves", "Learning curves", "val_top1", "validation top-1 (%)", "Validation accuracy after each"),
-        ("training_loss", "Training loss", "train_loss", "training loss (nats)", "Mean training loss of each"),
+    curves, written = load_curves(folder), []
+    for name, title, metric, caption in (
+        ("learning_curves", "Learning curves", "val_top1", f"Validation accuracy after each epoch: {_BANDS}{_CUT}"),
+        ("training_loss", "Training loss", "train_loss", f"Mean training loss of each epoch: {_BANDS}"),
     ):
         if curves[metric].notna().any():
-            loss = metric == "train_loss"
-            draw = partial(draw_curves, curves=curves, metric=metric, axis=axis, logarithmic=loss)
-            save(folder / FOLDER / name, draw, *curve_size(curves))
-            cut = "" if loss else " The axis begins at the lowest seed after a third of the epochs."
-            written.append(Picture(name, title, f"{what} epoch: {_BANDS}{cut}"))
+            drawings.learning_curves(curves, metric).save(folder / FOLDER / name)
+            written.append(Picture(name, title, caption))
     return written
 
 
 def _heads(folder: Path) -> list[Picture]:
-    found = load_gates(folder)
-    if not found:
-        return []
-    from eca_ablate.report import gate_figures as figures
-    from eca_ablate.report.style import save
+    from eca_ablate.report import drawings
 
-    pair, linear = figures.two_heads(found), figures.linear_heads(found)
-    save(folder / FOLDER / "gates", partial(figures.draw_gates, heads=pair), *figures.gate_size(pair))
-    written = [Picture("gates", "Gates by channel and class", _GATES)]
-    if linear:
-        draw = partial(figures.draw_matrices, heads=linear)
-        save(folder / FOLDER / "matrices", draw, *figures.matrix_size(linear))
+    found, written = load_gates(folder), []
+    if found:
+        drawings.gates(found).save(folder / FOLDER / "gates")
+        written.append(Picture("gates", "Gates by channel and class", _GATES))
+    if any(one.matrices for one in found):
+        drawings.matrices(found).save(folder / FOLDER / "matrices")
         written.append(Picture("matrices", "What the linear heads have learned", _MATRICES))
     return written
 
@@ -98,3 +86,4 @@ _BANDS = (
     "the line is the mean over the seeds, the band reaches from the lowest seed to the highest, dashed is the network "
     "without a head. A run that diverged counts up to where it did."
 )
+_CUT = " The axis begins at the lowest seed after a third of the epochs."
