@@ -65,10 +65,10 @@ def draw_differences(figure: Figure, compared: pd.DataFrame, heads: Mapping[str,
 
 
 def span(lines: Sequence[Mapping[Any, Any]]) -> tuple[float, float]:
-    """Return the ends of the axis: zero and all intervals are in, up to four times the usual distance from zero."""
+    """Return the ends of the axis: zero and all intervals are in, up to ten times the usual distance from zero."""
     ends = [[line[name] for name in ("low", "difference", "high") if math.isfinite(line[name])] for line in lines]
     far = [max(map(abs, values)) for values in ends if values]
-    most = 4 * statistics.median(far) if far else 0.0
+    most = 10 * statistics.median(far) if far else 0.0
     inside = [value for values in ends for value in values if abs(value) <= most]
     beyond = [math.copysign(most, value) for values in ends for value in values if abs(value) > most]
     low, high = min([0.0, *inside, *beyond]), max([0.0, *inside, *beyond])

@@ -148,11 +148,12 @@ def _subtitle(rows: pd.DataFrame, name: str) -> str:
     if not len(rows):
         return name
     first: dict[Any, Any] = rows.iloc[0].to_dict()
+    runs = rows["key"].nunique()
     days = sorted(str(when)[:10] for when in rows["finished_at"] if when)
     parts = [
         name,
         f"{first['backbone']} on {first['data']}" if first["backbone"] and first["data"] else "",
-        f"{rows['key'].nunique()} runs",
+        f"{runs} run{'s' if runs != 1 else ''}",
         days[0] if days and days[0] == days[-1] else f"{days[0]} to {days[-1]}" if days else "",
     ]
     return " · ".join(part for part in parts if part)
