@@ -282,6 +282,8 @@ def test_a_whole_search_on_digits_from_the_command_line(tmp_path: Path, capfd: p
 
     assert main(["run", str(file), "--out", str(out), "--workers", "2"]) == 0
     first = {name: (out / name).read_text() for name in ("table.csv", "networks.csv", "points.csv", "runs.csv")}
+    assert len(load_curves(out, SEARCH_FILE)) == 4
+    assert set(load_curves(out)["seed"]) == {2, 3}
     capfd.readouterr()
     assert main(["plan", str(file), "--out", str(out), "--json"]) == 0
     facts = json.loads(capfd.readouterr().out)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import random
+import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +18,13 @@ from little import little
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
-from eca_ablate.commands import write_gates
+from eca_ablate.commands import Manner, write_gates
 from eca_ablate.config import RunConfig
 from eca_ablate.data import AblationData
 from eca_ablate.errors import DataError, UserError
 from eca_ablate.gates import GateHistograms, channel_heads, measure, watched
 from eca_ablate.plan import make_plan
-from eca_ablate.report import RowsWarning, load_gates, write_rows
+from eca_ablate.report import RowsWarning, load, load_gates, write_rows
 from eca_ablate.run import build_net, run
 from eca_ablate.trained import KeepWeights, Trained, load_trained, weights_path
 
@@ -90,6 +93,19 @@ def test_a_run_that_diverged_leaves_no_weights(tmp_path: Path) -> None:
     config = config_of("none", lr=1e30)
     assert run(config, callbacks=[KeepWeights(tmp_path, config)])["status"] == "diverged"
     assert not weights_path(tmp_path, config.key()).exists()
+
+
+def test_finished_runs_without_weights_stay_as_they_are_and_are_counted(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = load(folder).to_dict("records")
+    Manner(keep_weights=True).say_what_is_missing(folder, rows)
+    Manner().say_what_is_missing(tmp_path, rows)
+    assert capsys.readouterr().err == ""
+    Manner(keep_weights=True).say_what_is_missing(tmp_path, [*rows, {**rows[0], "status": "diverged"}])
+    said = capsys.readouterr().err
+    assert said.startswith("3 finished runs without kept weights stay as they are")
+    assert "--out DIR" in said
 
 
 class _Attack:
@@ -212,3 +228,17 @@ def test_damaged_gates_are_left_out_and_named(folder: Path, tmp_path: Path, dama
             np.savez(path, **{**arrays, "gate_0": arrays["gate_0"] + 1})
     with pytest.warns(RowsWarning, match=f"{path.name}: .*left out"):
         assert [found.head for found in load_gates(tmp_path)] == ["se"]
+
+
+def test_no_damage_ends_in_a_traceback(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "runs.csv", tmp_path)
+    (tmp_path / "gates").mkdir()
+    path = tmp_path / "gates" / f"{config_of('se_var3').key()}.npz"
+    whole, chance = (folder / "gates" / path.name).read_bytes(), random.Random(0)
+    with warnings.catch_warnings(action="ignore", category=RowsWarning):
+        for _ in range(100):
+            damaged = bytearray(whole)
+            for _ in range(chance.choice([1, 2, 20])):
+                damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+            path.write_bytes(damaged[: chance.choice([len(whole), chance.randrange(len(whole))])])
+            assert len(load_gates(tmp_path)) <= 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from eca_ablate.checkpoint import EVERY_SECONDS
 from eca_ablate.commands.common import default_workers, plural, say
@@ -36,9 +37,10 @@ class Manner:
     checkpoint_seconds: float = EVERY_SECONDS
     keep_checkpoints: bool = False
 
-    def say_what_is_missing(self, folder: Path, keys: Collection[str]) -> None:
-        """Say that finished runs whose weights were not kept are not trained again for them."""
-        missing = sum(not weights_path(folder, key).exists() for key in keys) if self.keep_weights else 0
+    def say_what_is_missing(self, folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Say that runs that are done, but left no weights, are not trained again for them."""
+        done = [row["key"] for row in rows if row["status"] == "done"]
+        missing = sum(not weights_path(folder, key).exists() for key in done) if self.keep_weights else 0
         if missing:
             say(
                 f"{plural(missing, 'finished run')} without kept weights stay as they are; to have theirs, train the "

@@ -45,10 +45,10 @@ def run_experiment(file: str, overrides: Sequence[str], out: str | None, storage
     study.add(plan)
     write_about(folder, About(*read_header(file), command, plan.binding))
     keys = {run.config.key() for run in plan.runs}
-    done = keys & set(study.rows())
+    done = {key: row for key, row in study.rows().items() if key in keys}
     missing = len(keys) - len(done)
     say(f"{counts(plan)}; {len(done)} done, {missing} to train on {device_name()}")
-    manner.say_what_is_missing(folder, done)
+    manner.say_what_is_missing(folder, done.values())
 
     def write(_: Event | None = None) -> int:
         export(folder, plan.runs, study, Path(file).stem)

@@ -46,7 +46,7 @@ def run_search(
     runs.keep_open(True)
     expected = course.go_on()
     say(f"{describe(plan)}; {expected} runs to train now on {device_name()}")
-    manner.say_what_is_missing(folder, runs.rows())
+    manner.say_what_is_missing(folder, runs.rows().values())
     try:
         if expected:
             carry_out(experiment, runs, folder, expected, manner, course.on_end)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from made_rows import make_row
 
 from eca_ablate.errors import UserError
@@ -176,3 +180,21 @@ def test_runs_that_diverged_at_once_leave_no_picture(tmp_path: Path) -> None:
     write_curves(tmp_path, {row["key"]: [{"epoch": 1, "lr": 0.1}]})
     assert math.isnan(load_curves(tmp_path)["val_top1"][0])
     assert drawn(tmp_path) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_no_damage_ends_in_a_traceback(content: bytes, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(content)))
+    end = data.draw(st.integers(start, min(len(content), start + 40)))
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RowsWarning)
+        write_rows(folder, [make_row()])
+        (Path(folder) / FILE).write_bytes(content[:start] + data.draw(st.binary(max_size=40)) + content[end:])
+        with contextlib.suppress(UserError):
+            assert len(load_curves(folder)) <= 6
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return (made(tmp_path_factory.mktemp("curves"), [make_row()]) / FILE).read_bytes()
