@@ -18,6 +18,7 @@ from eca_ablate.checkpoint import PutBack
 from eca_ablate.cli import main
 from eca_ablate.config import BackboneConfig, DataConfig, Experiment, Recipe, RunConfig
 from eca_ablate.errors import ConfigError, UserError
+from eca_ablate.report import SEARCH_FILE, load_curves
 from eca_ablate.search import PointsStudy, Pruning, SearchPlan, run_pruner
 from eca_ablate.space import Search
 from eca_ablate.storage import storage_url
