@@ -1,5 +1,6 @@
 """Rows to tables: what was measured, in a form that can be published. Reads results only and needs no torch."""
 
+from eca_ablate.report.about import About, load_about
 from eca_ablate.report.agreement import Agreement, agreement
 from eca_ablate.report.columns import COLUMNS, REQUIRED, Column
 from eca_ablate.report.compare import compare
@@ -9,6 +10,7 @@ from eca_ablate.report.networks import Network, rank_networks
 from eca_ablate.report.pictures import Picture, write_pictures
 from eca_ablate.report.points import POINT_COLUMNS, SearchFacts, SearchPoint, load_facts, load_points, write_points
 from eca_ablate.report.power import power, seeds_needed
+from eca_ablate.report.publish import publish
 from eca_ablate.report.rows import SEARCH_FILE, RowsWarning, load, write_rows
 from eca_ablate.report.search_table import write_search
 from eca_ablate.report.summary import summarise
@@ -21,6 +23,7 @@ __all__ = [
     "POINT_COLUMNS",
     "REQUIRED",
     "SEARCH_FILE",
+    "About",
     "Agreement",
     "Column",
     "Gates",
@@ -32,11 +35,13 @@ __all__ = [
     "agreement",
     "compare",
     "load",
+    "load_about",
     "load_curves",
     "load_facts",
     "load_gates",
     "load_points",
     "power",
+    "publish",
     "rank_networks",
     "render_csv",
     "render_latex",

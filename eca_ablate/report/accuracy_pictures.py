@@ -10,6 +10,7 @@ import pandas as pd
 
 from eca_ablate.report import drawings, tradeoffs
 from eca_ablate.report.comparison_table import Compared, compare_table
+from eca_ablate.report.paired import SAME
 from eca_ablate.report.pictures import FOLDER, Picture
 from eca_ablate.report.style import Drawing
 from eca_ablate.report.tradeoffs import Spot
@@ -30,7 +31,7 @@ def write_accuracy(folder: Path, rows: pd.DataFrame, baseline: str | None = None
         written.append(Picture(name, title, caption))
 
     compared = compare_table(rows, baseline)
-    if compared is not None and compared.table["difference"].notna().any():
+    if compared is not None and compared.table.loc[compared.table["verdict"] != SAME, "difference"].notna().any():
         title = f"Differences to {compared.baseline}"
         put("differences", drawings.of_comparison(rows, compared), title, _differences(compared))
     found = tradeoffs.spots(rows)

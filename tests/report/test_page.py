@@ -178,6 +178,9 @@ def test_verdict_without_a_test_or_a_second_row(tmp_path):
         "A test needs 3 seeds that both have, and there are 2.",
     ]
     assert said(tmp_path, VANILLA) == ["There is only one row so far, and nothing to compare it with."]
+    other = json.dumps([{"row": 1, "label": "again", "head": "se"}])
+    same = arm("SE", [92.0, 93.0, 92.5], 0, shared_with=other)
+    assert said(tmp_path, same) == ["All rows are the same network, so there is nothing to compare."]
     lost = arm("SE", [92.0] * 5, 1, status="diverged")
     assert said(tmp_path, VANILLA, [{**row, "test_top1": None} for row in lost])[1].endswith("there are none.")
 

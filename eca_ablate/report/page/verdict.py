@@ -10,7 +10,7 @@ import pandas as pd
 
 from eca_ablate.report.compare import PAPER_GAP
 from eca_ablate.report.comparison_table import Compared
-from eca_ablate.report.paired import LEAST
+from eca_ablate.report.paired import LEAST, SAME
 
 _MOST = 4  # labels named one by one
 
@@ -25,7 +25,9 @@ def verdict(compared: Compared | None) -> list[str]:
     """
     if compared is None:
         return ["There is only one row so far, and nothing to compare it with."]
-    lines: list[Line] = compared.table.to_dict("records")
+    lines: list[Line] = compared.table[compared.table["verdict"] != SAME].to_dict("records")
+    if not lines:
+        return ["All rows are the same network, so there is nothing to compare."]
     tested = [line for line in lines if not math.isnan(line["p"])]
     alone = [line for line in lines if line["n"] < LEAST]
     if not tested:
