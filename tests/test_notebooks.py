@@ -33,7 +33,7 @@ data: {name: digits}
 backbone: {name: resnet20, width: 0.25}
 recipe: {epochs: 1, batch_size: 64}
 seeds: 1
-heads: [none, {name: se, reduction: 2}, se_var3, {name: eca, kernel_size: 3}]
+heads: [{name: se, reduction: 2}, se_var3, {name: eca, kernel_size: 3}]
 """
 
 books = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -104,7 +104,7 @@ def test_the_commands_of_the_notebook_make_its_files(tmp_path: Path) -> None:
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=200, env=environment)
         assert done.returncode == 0, done.stderr
     folder = tmp_path / "results" / "what_heads_learn"
-    assert len(list((folder / "weights").glob("*.pt"))) == 4
+    assert len(list((folder / "weights").glob("*.pt"))) == 3
     assert len(list((folder / "gates").glob("*.npz"))) == 3
     assert {"learning_curves.svg", "gates.svg", "matrices.svg"} <= {
         path.name for path in (folder / "figures").iterdir()
