@@ -33,7 +33,7 @@ def browser() -> Iterator[Browser]:
             pytest.fail(words)
         pytest.skip(words)
     with sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=path)
+        found = driver.chromium.launch(executable_path=path, timeout=120_000)
         yield found
         found.close()
 
@@ -77,7 +77,7 @@ def opened(browser: Browser, files: dict[str, Path]) -> Iterator[Open]:
         context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
