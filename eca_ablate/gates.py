@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eca_ablate.heads import ChannelHead
+from eca_ablate.lit import AttentionClassifier
 from eca_ablate.machine import best_device
 from eca_ablate.run import planned_data
 from eca_ablate.trained import Trained
@@ -25,11 +26,7 @@ Arrays = dict[str, NDArray[Any]]
 
 def channel_heads(net: nn.Module) -> dict[str, ChannelHead]:
     """Return the channel heads of a network by their blocks, in order: `layer3.2` is the third block of stage 3."""
-    return {
-        name.removeprefix("net.").rsplit(".", 2)[0]: module
-        for name, module in net.named_modules()
-        if isinstance(module, ChannelHead)
-    }
+    return {name.rsplit(".", 2)[0]: module for name, module in net.named_modules() if isinstance(module, ChannelHead)}
 
 
 @contextmanager
@@ -102,7 +99,7 @@ class GateHistograms(Callback):
     """
 
     def __init__(self) -> None:
-        self._watching: Any = None
+        self._watching = ExitStack()
         self._seen: dict[str, Tensor] = {}
 
     def on_validation_batch_start(
@@ -110,8 +107,8 @@ class GateHistograms(Callback):
     ) -> None:
         """Begin to watch."""
         if batch_idx == 0:
-            self._watching = watched(pl_module)
-            self._seen = self._watching.__enter__()
+            assert isinstance(pl_module, AttentionClassifier)  # noqa: S101  (`run` trains no other)
+            self._seen = self._watching.enter_context(watched(pl_module.net))
 
     def on_validation_batch_end(
         self,
@@ -124,7 +121,7 @@ class GateHistograms(Callback):
     ) -> None:
         """Write what was seen, and watch no longer."""
         if batch_idx == 0:
-            self._watching.__exit__(None, None, None)
+            self._watching.close()
             if isinstance(trainer.logger, TensorBoardLogger):
                 for block, gates in self._seen.items():
                     trainer.logger.experiment.add_histogram(f"gates/{block}", gates.flatten(), trainer.global_step)
