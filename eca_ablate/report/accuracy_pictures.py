@@ -10,7 +10,7 @@ import pandas as pd
 
 from eca_ablate.report import drawings, tradeoffs
 from eca_ablate.report.comparison_table import Compared, compare_table
-from eca_ablate.report.paired import SAME
+from eca_ablate.report.paired import LEAST, SAME
 from eca_ablate.report.pictures import FOLDER, Picture
 from eca_ablate.report.style import Drawing
 from eca_ablate.report.tradeoffs import Spot
@@ -36,12 +36,12 @@ def write_accuracy(folder: Path, rows: pd.DataFrame, baseline: str | None = None
         put("differences", drawings.of_comparison(rows, compared), title, _differences(compared))
     found = tradeoffs.spots(rows)
     if any(one.head_weights is not None for one in found):
-        caption = f"Test accuracy over the weights of all heads of a network; the axis is logarithmic. {_spread(found)}"
+        caption = f"Test accuracy over the weights of all heads of a network; the axis is logarithmic. {_bars(found)}"
         put("accuracy_weights", drawings.accuracy_weights(rows), "Accuracy against weights", caption)
     if any(math.isfinite(one.speed) for one in found) and tradeoffs.one_machine(rows):
         caption = (
             "Test accuracy over the images that training took in each second, augmentation included, as it went during "
-            f"the runs themselves: other work on the machine slows it down. {_spread(found)}"
+            f"the runs themselves: other work on the machine slows it down. {_bars(found)}"
         )
         put("accuracy_speed", drawings.accuracy_speed(rows), "Accuracy against training speed", caption)
     return written
@@ -58,10 +58,10 @@ def _differences(compared: Compared) -> str:
     )
 
 
-def _spread(found: Sequence[Spot]) -> str:
-    if all(math.isnan(one.spread) for one in found):
-        return "One run each, so no spread is known."
+def _bars(found: Sequence[Spot]) -> str:
+    if all(math.isnan(one.reach) for one in found):
+        return f"Fewer than {LEAST} runs each, so no intervals. Rows that are one network are drawn once."
     return (
-        "Bars are one standard deviation over the seeds to each side, no intervals: whether two heads differ is told "
-        "by their paired differences. Rows that are one network are drawn once."
+        "Bars are each mean's own 95 % interval over the seeds, not corrected for their number: whether two heads "
+        "differ is told by their paired differences. Rows that are one network are drawn once."
     )

@@ -10,8 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from scipy import special
 
 from eca_ablate.report.limits import limits
+from eca_ablate.report.paired import LEAST
 from eca_ablate.report.style import GREY, legend_below, look_of, plain
 from eca_ablate.report.summary import summarise
 
@@ -31,11 +33,11 @@ class Spot(NamedTuple):
         number: among the labels of that head, where there are more of them than fills; else empty.
         n: runs that are done.
         accuracy: mean test top-1 in percent.
-        spread: sample standard deviation of the accuracy; NaN for one run.
+        reach: half of the mean's 95 % interval, from the t-distribution; NaN below `LEAST` runs.
         head_weights: in all heads together.
         others: weights of the rest of the network.
         speed: mean images per second of training; NaN where unknown.
-        speed_spread: its sample standard deviation.
+        speed_reach: half of its 95 % interval.
     """
 
     label: str
@@ -44,11 +46,11 @@ class Spot(NamedTuple):
     number: str
     n: int
     accuracy: float
-    spread: float
+    reach: float
     head_weights: int | None
     others: int | None
     speed: float
-    speed_spread: float
+    speed_reach: float
 
 
 def spots(rows: pd.DataFrame) -> list[Spot]:
@@ -76,14 +78,18 @@ def spots(rows: pd.DataFrame) -> list[Spot]:
                 number=str(before + 1) if head in many else "",
                 n=int(line["n"]),
                 accuracy=float(line["test_top1_mean"]),
-                spread=float(line["test_top1_std"]),
+                reach=_reach(float(line["test_top1_std"]), int(line["n"])),
                 head_weights=int(line["head_weights"]) if known else None,
                 others=int(line["weights"]) - int(line["head_weights"]) if known else None,
                 speed=float(means.get(label, math.nan)),
-                speed_spread=float(spreads.get(label, math.nan)),
+                speed_reach=_reach(float(spreads.get(label, math.nan)), int(line["n"])),
             )
         )
     return found
+
+
+def _reach(std: float, n: int) -> float:
+    return float(special.stdtrit(n - 1, 0.975)) * std / math.sqrt(n) if n >= LEAST else math.nan
 
 
 def one_machine(rows: pd.DataFrame) -> bool:
@@ -134,7 +140,7 @@ def draw_accuracy_speed(figure: Figure, found: Sequence[Spot]) -> None:
     axes = figure.add_subplot()
     shown = [one for one in found if math.isfinite(one.speed)]
     axes.set_xlabel("images per second in training")
-    _draw(axes, shown, [one.speed for one in shown], [one.speed_spread for one in shown])
+    _draw(axes, shown, [one.speed for one in shown], [one.speed_reach for one in shown])
 
 
 def side_by_side(places: Sequence[float], apart: float) -> list[float]:
@@ -148,8 +154,8 @@ def side_by_side(places: Sequence[float], apart: float) -> list[float]:
 
 def _draw(axes: Axes, shown: Sequence[Spot], places: Sequence[float], widths: Sequence[float] | None) -> None:
     axes.grid(True, axis="y" if widths is None else "both")
-    spread = any(_or_zero([one.spread])[0] > 0 for one in shown)
-    axes.set_ylabel(f"test top-1 (%)\n{'mean ± std, ' if spread else ''}{seeds_said(shown)}")
+    bars = any(_or_zero([one.reach])[0] > 0 for one in shown)
+    axes.set_ylabel(f"test top-1 (%)\n{'mean, 95 % interval, ' if bars else ''}{seeds_said(shown)}")
     span = limits([one.accuracy for one in shown])
     if span is None:
         return
@@ -163,7 +169,7 @@ def _draw(axes: Axes, shown: Sequence[Spot], places: Sequence[float], widths: Se
         axes.errorbar(
             [places[at]],
             [drawn],
-            yerr=_or_zero([one.spread]),
+            yerr=_or_zero([one.reach]),
             xerr=None if widths is None else _or_zero([widths[at]]),
             ecolor=look_of(one.head).colour,
             elinewidth=0.7,

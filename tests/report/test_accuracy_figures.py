@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from made_rows import make_row
+from scipy import stats
 from searches import pairs
 
 from eca_ablate.errors import UserError
@@ -48,20 +49,24 @@ def test_a_network_is_drawn_once_under_all_of_its_labels(loaded, table2):
     assert {one.others for one in found} == {272_026}
 
 
-def test_means_and_spreads_are_over_finished_runs(loaded, row):
-    found = spots(
-        loaded(
-            [
-                row(seed=0, test_top1=90.0, images_per_second=100.0),
-                row(seed=1, test_top1=92.0, images_per_second=104.0),
-                row(seed=2, status="diverged", test_top1=None, images_per_second=9.0),
-                row("Lost", 0, row=1, status="diverged", test_top1=None),
-            ]
-        )
-    )
-    assert [(one.label, one.n, one.accuracy, one.speed) for one in found] == [("SE", 2, 91.0, 102.0)]
-    assert found[0].spread == pytest.approx(math.sqrt(2))
-    assert found[0].speed_spread == pytest.approx(math.sqrt(8))
+def test_means_and_intervals_are_over_finished_runs(loaded, row):
+    accuracies, speeds = [90.0, 92.0, 91.5], [100.0, 104.0, 103.0]
+    rows = [
+        row(seed=seed, test_top1=accuracy, images_per_second=speed)
+        for seed, (accuracy, speed) in enumerate(zip(accuracies, speeds, strict=True))
+    ]
+    rows.append(row(seed=3, status="diverged", test_top1=None, images_per_second=9.0))
+    rows.append(row("Lost", 0, row=1, status="diverged", test_top1=None))
+    (found,) = spots(loaded(rows))
+    assert (found.label, found.n) == ("SE", 3)
+    for mean, reach, values in ((found.accuracy, found.reach, accuracies), (found.speed, found.speed_reach, speeds)):
+        theirs = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+        assert (mean - reach, mean + reach) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_two_runs_have_no_interval(loaded, row):
+    (found,) = spots(loaded([row(seed=seed, test_top1=90.0 + seed) for seed in range(2)]))
+    assert math.isnan(found.reach)
 
 
 def test_labels_of_one_head_share_its_colour_and_differ_in_their_marker(loaded, table2):
