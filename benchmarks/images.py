@@ -7,6 +7,9 @@ import tarfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from eca_ablate.config import DataConfig
 from eca_ablate.data import describe
 from eca_ablate.data.cache import cache_folder
@@ -34,3 +37,20 @@ def cifar10(fraction: float = 1.0) -> tuple[str, DataConfig] | None:
         part.rename(root)
     config = DataConfig("imagefolder", root=str(root), image_size=32)
     return "CIFAR-10 (JPEG)", replace(config, fraction=fraction)
+
+
+def noise(count: int) -> DataConfig:
+    """Return the configuration of a tree of so many images of noise, 32 pixels wide and in ten classes.
+
+    Written once, below the cache folder.
+    """
+    root = cache_folder() / "benchmarks" / f"noise-{count}"
+    if not root.exists():
+        part = root.with_suffix(".part")
+        random = np.random.default_rng(0)
+        for i in range(count + 100):
+            place = part / ("train" if i < count else "test") / f"class{i % 10}"
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(random.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(place / f"{i:05d}.png")
+        part.rename(root)
+    return DataConfig("imagefolder", root=str(root), image_size=32)

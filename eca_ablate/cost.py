@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
@@ -60,7 +61,11 @@ def count(net: nn.Module, image_size: int) -> NetCost:
 
 
 def measure_speed(
-    nets: Mapping[str, nn.Module], image_size: int, batch_size: int, rounds: int = 5
+    nets: Mapping[str, nn.Module],
+    image_size: int,
+    batch_size: int,
+    rounds: int = 5,
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Iterator[dict[str, float]]:
     """Measure images a second in training and inference, the networks taking turns, and yield one round at a time.
 
@@ -72,6 +77,7 @@ def measure_speed(
         image_size: side in pixels.
         batch_size: images a step.
         rounds: to yield.
+        precision: `bf16` is autocast.
 
     Yields:
         `{"<name>/train": ..., "<name>/infer": ...}` in images a second; a training step is forward, backward and SGD.
@@ -80,27 +86,32 @@ def measure_speed(
     x = torch.randn(batch_size, 3, image_size, image_size, device=device).to(memory_format=torch.channels_last)
     for turn in range(rounds + 1):
         figures: dict[str, float] = {}
-        for name, net in nets.items():
-            figures[f"{name}/train"] = batch_size / _seconds(_train_step, net, x)
-            figures[f"{name}/infer"] = batch_size / _seconds(_infer, net, x)
+        for name, net in list(nets.items())[:: 1 if turn % 2 else -1]:
+            figures[f"{name}/train"] = batch_size / _seconds(train_step, net, x, precision)
+            figures[f"{name}/infer"] = batch_size / _seconds(_infer, net, x, precision)
         if turn:
             yield figures
 
 
-def _seconds(step: Callable[[nn.Module, torch.Tensor], None], net: nn.Module, x: torch.Tensor) -> float:
+def _seconds(
+    step: Callable[[nn.Module, torch.Tensor, str], None], net: nn.Module, x: torch.Tensor, precision: str
+) -> float:
     on_gpu = x.device.type == "cuda"
     if on_gpu:
         torch.cuda.synchronize()
     began = time.perf_counter()
-    step(net, x)
+    step(net, x, precision)
     if on_gpu:
         torch.cuda.synchronize()
     return time.perf_counter() - began
 
 
-def _train_step(net: nn.Module, x: torch.Tensor) -> None:
+def train_step(net: nn.Module, x: torch.Tensor, precision: str = "fp32") -> None:
+    """Do one step of training without an optimiser's state: forward, backward, and a small step down."""
     net.train()
-    net(x).square().mean().backward()
+    with _autocast(x, precision):
+        loss = net(x).float().square().mean()
+    loss.backward()
     with torch.no_grad():
         for weight in net.parameters():
             assert weight.grad is not None  # noqa: S101  (every weight takes part)
@@ -108,7 +119,11 @@ def _train_step(net: nn.Module, x: torch.Tensor) -> None:
             weight.grad = None
 
 
-def _infer(net: nn.Module, x: torch.Tensor) -> None:
+def _infer(net: nn.Module, x: torch.Tensor, precision: str) -> None:
     net.eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), _autocast(x, precision):
         net(x)
+
+
+def _autocast(x: torch.Tensor, precision: str) -> torch.autocast:
+    return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
