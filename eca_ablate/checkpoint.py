@@ -68,6 +68,7 @@ class Checkpoints(Checkpoint):
         self._every, self._warn = every, warn
         self._pause, self._saved_at = every, time.monotonic()
         self._stop = self._failed = False
+        self._newest: tuple[Path, int] | None = None
         self._training = False
 
     def newest(self) -> tuple[Path, int] | None:
@@ -75,6 +76,11 @@ class Checkpoints(Checkpoint):
 
         Those that cannot be used are removed, with a warning that says why.
         """
+        if self._newest is None:
+            self._newest = self._find()
+        return self._newest
+
+    def _find(self) -> tuple[Path, int] | None:
         for path in (self.path, self.previous):
             try:
                 found = _read(path)

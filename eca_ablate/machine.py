@@ -37,6 +37,13 @@ def device_name() -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{cpu_name()} ({device.type.upper()})"
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Say whether an error means that the device, or the machine, had no memory left."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # PyTorch's words on the CPU
+
+
 def native_bf16() -> bool:
     """Say whether the device multiplies in bfloat16 itself instead of imitating it."""
     device = best_device()

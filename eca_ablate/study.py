@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from eca_ablate.report import write_curves, write_rows
 from eca_ablate.space import METRICS
 from eca_ablate.storage import StudyLock, experimental, open_study, opening, wait_again
 from eca_ablate.storage.patience import PatientStorage
+
+TRIES = 3  # of a run whose worker dies, without a checkpoint in between
 
 Execute = Callable[[RunConfig, Trial], dict[str, Any]]
 
@@ -141,7 +143,12 @@ class RunsStudy:
                     reasons[key] = trial.user_attrs["reason"]
         return reasons
 
-    def work(self, execute: Execute, ended: Callable[[FrozenTrial], None] | None = None) -> None:
+    def work(
+        self,
+        execute: Execute,
+        ended: Callable[[FrozenTrial], None] = lambda _: None,
+        pause: Callable[[], None] = lambda: time.sleep(1.0),
+    ) -> None:
         """Execute waiting runs until none waits and none that runs is alive.
 
         Args:
@@ -149,19 +156,21 @@ class RunsStudy:
                 `TrialPruned` stops the run, any other `Exception` fails it alone; `PutBack` lets it wait again and
                 ends the work.
             ended: called with the trial of every run that is finished, pruned or failed, once the study knows it.
+            pause: called while nothing waits, but something is still at work.
         """
 
         def tell(_: optuna.Study, trial: FrozenTrial) -> None:
-            if ended is not None and "key" in trial.user_attrs:
+            if "key" in trial.user_attrs:
                 ended(trial)
 
         while True:
             with experimental():
                 fail_stale_trials(self._study)
-            self.release_dead()
+            for trial in self.release_dead():
+                ended(trial)
             if not self._count(TrialState.WAITING):
                 if self._count(TrialState.RUNNING) or self._study.user_attrs.get("open", False):
-                    time.sleep(1.0)
+                    pause()
                 elif not self._requeue_lost():
                     return
                 continue
@@ -213,23 +222,45 @@ class RunsStudy:
             trial.set_user_attr("worker", [platform.node(), os.getpid()])
         return True
 
-    def release_dead(self) -> None:
+    def release_dead(self, reasons: Mapping[str, str] | None = None) -> list[FrozenTrial]:
         """Let runs wait again that no living process does, without waiting for heartbeats where none are due.
 
         Those are the runs of this machine's dead processes, and trials that a process took from the queue and died
         before it said so: they have neither a worker nor a heartbeat that could stop.
+
+        Args:
+            reasons: why workers died, by the key of their run, where that is known.
+
+        Returns:
+            The trials that are given up instead, since the workers of their run died `TRIES` times in a row at one
+            place.
         """
+        given_up: list[FrozenTrial] = []
         now, unclaimed = time.monotonic(), {}
         for trial in self._storage.get_all_trials(self._study._study_id, states=(TrialState.RUNNING,)):
             host, process = trial.user_attrs.get("worker", (None, None))
             if host is None:
                 unclaimed[trial._trial_id] = self._unclaimed.get(trial._trial_id, now)
-                dead = now - unclaimed[trial._trial_id] > opening.GRACE_SECONDS
-            else:
-                dead = host == platform.node() and not _alive(process)
-            if dead:
-                self._put_back(trial)
+                if now - unclaimed[trial._trial_id] > opening.GRACE_SECONDS:
+                    self._put_back(trial)
+            elif host == platform.node() and not _alive(process):
+                why = (reasons or {}).get(trial.user_attrs["key"], "its worker process died")
+                if self._bury(trial, why):
+                    given_up.append(self._storage.get_trial(trial._trial_id))
         self._unclaimed = unclaimed
+        return given_up
+
+    def _bury(self, trial: FrozenTrial, why: str) -> bool:
+        """Let the run of a dead worker wait again, or fail it; return whether it was failed.
+
+        A death counts where its run had begun or gone on from: a checkpoint between two deaths is progress.
+        """
+        deaths = [*trial.user_attrs.get("deaths", []), trial.user_attrs.get("from_step", 0)]
+        if deaths[-TRIES:] == [deaths[-1]] * TRIES:
+            return self._fail(trial, f"{why}; given up after {TRIES} tries that ended at the same place")
+        if self._fail(trial, None):
+            wait_again(self._study, trial, deaths=deaths)
+        return False
 
     def _requeue_lost(self) -> bool:
         """Let runs wait again that were taken from a dead worker by one that died before it had put them back.

@@ -11,7 +11,7 @@ from eca_ablate.checkpoint import EVERY_SECONDS
 from eca_ablate.commands.common import default_workers, plural, say
 from eca_ablate.config import Experiment
 from eca_ablate.display import PlanProgress
-from eca_ablate.engine import ENGINES, Event, Job
+from eca_ablate.engine import ENGINES, Event, Job, trial_event
 from eca_ablate.errors import UserError
 from eca_ablate.study import RunsStudy
 from eca_ablate.trained import weights_path
@@ -83,6 +83,9 @@ def carry_out(
 
     def on_event(event: Event) -> None:
         progress.show(event)
+        if event.kind == "died":
+            for trial in study.release_dead({event.key: event.note}):
+                on_event(trial_event(trial))
         if event.kind in ("end", "failed"):
             progress.expect(on_end(event))
 

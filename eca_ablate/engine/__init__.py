@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from eca_ablate.engine.job import Event, Job
+from eca_ablate.engine.job import Event, Job, trial_event
 from eca_ablate.engine.local import run_local
 
-__all__ = ["ENGINES", "Event", "Job"]
+__all__ = ["ENGINES", "Event", "Job", "trial_event"]
 
 ENGINES = {"local": run_local}

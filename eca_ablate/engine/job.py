@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from optuna.trial import FrozenTrial, TrialState
+
 from eca_ablate.checkpoint import EVERY_SECONDS
 
 
@@ -76,3 +78,11 @@ class Event:
             return cls(**facts)
         except (ValueError, TypeError):
             return None
+
+
+def trial_event(trial: FrozenTrial) -> Event:
+    """Return the event that a trial of the runs study has ended or failed."""
+    facts = trial.user_attrs
+    kind = "failed" if trial.state == TrialState.FAIL else "end"
+    seed, epochs = facts["config"]["seed"], facts["config"]["recipe"]["epochs"]
+    return Event(kind, facts["key"], str(facts.get("label", "")), seed, epochs, facts.get("reason", ""))

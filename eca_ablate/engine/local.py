@@ -44,7 +44,8 @@ def run_local(job: Job, workers: int, on_event: Callable[[Event], None]) -> None
             if event is not None:
                 deaths = 0 if event.kind in ("end", "failed") else deaths
                 crew[number].last = event
-                on_event(event)
+                if event.kind != "died":  # it says why; the end of the process will say that
+                    on_event(event)
                 continue
             worker = crew.pop(number)
             code, last_words = worker.end()
@@ -52,8 +53,9 @@ def run_local(job: Job, workers: int, on_event: Callable[[Event], None]) -> None
                 deaths += 1
                 if deaths > REPLACEMENTS * workers:
                     raise UserError(f"workers keep ending with exit code {code}; the last one said:\n{last_words}")
-                if worker.last is not None and worker.last.kind in ("start", "epoch"):
-                    on_event(replace(worker.last, kind="died", note=f"its worker {how(code)}; another goes on with it"))
+                if worker.last is not None and worker.last.kind not in ("end", "failed"):
+                    why = worker.last.note if worker.last.kind == "died" else f"its worker {how(code)}"
+                    on_event(replace(worker.last, kind="died", note=why))
                 crew[number] = _Worker(number, job, events)
     finally:
         try:

@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,15 +23,16 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from eca_ablate.checkpoint import Checkpoints, PutBack, checkpoint_folder
 from eca_ablate.config import RunConfig
-from eca_ablate.engine.job import Event, Job
+from eca_ablate.engine.job import Event, Job, trial_event
 from eca_ablate.gates import GateHistograms
+from eca_ablate.machine import out_of_memory
 from eca_ablate.run import run
 from eca_ablate.search import Pruning, run_pruner
 from eca_ablate.space import RUN_PRUNERS
 from eca_ablate.study import RunsStudy
 from eca_ablate.trained import KeepWeights
 
-STOPPED = 143
+STOPPED, EXHAUSTED = 143, 75
 PATIENCE_SECONDS = 5.0  # that a stop waits for the step or the validation in hand
 
 
@@ -62,8 +64,10 @@ def main() -> int:
         name = re.sub(r"[^A-Za-z0-9.=-]+", "_", label).strip("_")
         logs = folder / "tensorboard" / f"{name}-seed{config.seed}-{config.key()[:6]}"
         checkpoints = Checkpoints(checkpoint_folder(folder), config, job.checkpoint_seconds, progress.warn)
+        if (found := checkpoints.newest()) is not None:
+            trial.set_user_attr("from_step", found[1])
         try:
-            with stop.saving(checkpoints):
+            with stop.heeded(checkpoints):
                 return run(config, logs, callbacks, label, checkpoints)
         except TrialPruned:
             raise
@@ -71,52 +75,74 @@ def main() -> int:
             traceback.print_exc()
             if stop.asked:  # and a DataLoader whose processes were stopped too
                 raise PutBack from error
+            if reason := _needs_another_process(error):
+                progress.say("died", note=reason)
+                os._exit(EXHAUSTED)  # as if it had been killed: the supervisor takes it from there
             raise
 
     def ended(trial: FrozenTrial) -> None:
-        if not job.keep_checkpoints:
+        if trial.state != TrialState.FAIL and not job.keep_checkpoints:
             Checkpoints(checkpoint_folder(folder), RunConfig.from_dict(trial.user_attrs["config"])).remove()
-        reason = trial.user_attrs.get("reason", "")
-        progress.say("failed" if trial.state == TrialState.FAIL else "end", note=reason)
-        if stop.asked:
-            raise PutBack
+        progress.end(trial_event(trial))
+
+    def pause() -> None:
+        with stop.heeded():
+            time.sleep(1.0)
 
     try:
-        RunsStudy(job.storage, folder, job.metric, run_pruner(job.pruner, job.epochs)).work(execute, ended)
+        RunsStudy(job.storage, folder, job.metric, run_pruner(job.pruner, job.epochs)).work(execute, ended, pause)
     except PutBack:
         return STOPPED
     return 0
 
 
 class _Stop:
-    """What SIGTERM asks for: a run in training saves its state first, if its next step is done soon."""
+    """What SIGTERM asks for: the end, but not in the middle of a word with the study, and after a checkpoint.
+
+    A run that trains saves its state first, if its next step is done soon.
+    """
 
     def __init__(self) -> None:
         self.asked = False
+        self._heeded = False
         self._checkpoints: Checkpoints | None = None
 
     def __call__(self, *_: object) -> None:
         if self.asked:
             return
         self.asked = True
+        if not self._heeded:
+            return
         if self._checkpoints is None or not self._checkpoints.stop():
             raise PutBack
         signal.signal(signal.SIGALRM, _put_back)
         signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS)
 
     @contextmanager
-    def saving(self, checkpoints: Checkpoints) -> Iterator[None]:
-        """Say which run there is to save."""
-        self._checkpoints = checkpoints
+    def heeded(self, checkpoints: Checkpoints | None = None) -> Iterator[None]:
+        """Heed a stop in here, and one that was asked for before."""
+        self._checkpoints, self._heeded = checkpoints, True
         try:
+            if self.asked:
+                raise PutBack
             yield
         finally:
-            self._checkpoints = None
+            self._checkpoints, self._heeded = None, False
             signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _put_back(*_: object) -> None:
     raise PutBack
+
+
+def _needs_another_process(error: BaseException) -> str | None:
+    """Return what happened if a run could go on in a fresh process, and None if it would fail there too."""
+    words = str(error).splitlines()[0] if str(error) else ""
+    if out_of_memory(error):
+        return f"it ran out of memory ({type(error).__name__}: {words})"
+    if isinstance(error, RuntimeError) and words.startswith("DataLoader worker"):
+        return f"a process that reads its images ended ({words})"
+    return None
 
 
 class _Progress(Callback):
@@ -136,6 +162,9 @@ class _Progress(Callback):
 
     def warn(self, text: str) -> None:
         self._reports.write(replace(self._last, kind="warning", note=text).to_json() + "\n")
+
+    def end(self, event: Event) -> None:
+        self._reports.write(event.to_json() + "\n")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         top1 = float(trainer.callback_metrics["val_top1"])

@@ -73,10 +73,11 @@ def open_study(url: str, folder: Path, kind: str, metric: str, pruner: BasePrune
         raise UserError(f"cannot open the storage of the study: {reason}; check `--storage URL`") from None
 
 
-def wait_again(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Let the run of a trial that came to nothing wait again, without what its worker noted."""
+def wait_again(study: optuna.Study, trial: FrozenTrial, **more: Any) -> None:
+    """Let the run of a trial that came to nothing wait again, without what its worker noted, but with what `more` says."""
     if "key" in trial.user_attrs:
-        study.enqueue_trial({}, user_attrs={name: trial.user_attrs[name] for name in KEPT if name in trial.user_attrs})
+        kept = {name: trial.user_attrs[name] for name in KEPT if name in trial.user_attrs}
+        study.enqueue_trial({}, user_attrs={**kept, **more})
 
 
 @contextmanager
