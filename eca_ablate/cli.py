@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +14,8 @@ from eca_ablate.config import Experiment
 from eca_ablate.errors import UserError
 
 INTERRUPTED, TERMINATED = 130, 143
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+MEND = "make room and give the same command again: what is finished is in the study"
 OVERRIDABLE = ("run", "plan", "cost")
 
 
@@ -31,7 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"eca-ablate: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # what is left to do may be cut short
         return INTERRUPTED
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        print(f"eca-ablate: error: cannot write {error.filename}: {error.strerror}; {MEND}", file=sys.stderr)
+        return 2
 
 
 def _part(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

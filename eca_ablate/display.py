@@ -53,9 +53,7 @@ class PlanProgress:
         """Take note of what a worker reported."""
         name = f"{event.label}, seed {event.seed}"
         if event.kind in ("warning", "died"):
-            self._print(
-                f"{name}: {event.note}" + ("; the run goes on from its last checkpoint" * (event.kind == "died"))
-            )
+            self._print(f"{name}: {event.note}")
             return
         if event.key not in self._running:
             self._running[event.key] = self._display.add_task(name, total=self._epochs, unit="")

@@ -244,7 +244,7 @@ class RunsStudy:
                 if now - unclaimed[trial._trial_id] > opening.GRACE_SECONDS:
                     self._put_back(trial)
             elif host == platform.node() and not _alive(process):
-                why = (reasons or {}).get(trial.user_attrs["key"], "its worker process died")
+                why = (reasons or {}).get(trial.user_attrs.get("key", ""), "its worker process died")
                 if self._bury(trial, why):
                     given_up.append(self._storage.get_trial(trial._trial_id))
         self._unclaimed = unclaimed

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import optuna
 import pandas as pd
 import pytest
 from optuna.trial import TrialState
 from PIL import Image
+from processes import command, finish, states
 
 from eca_ablate.cli import main
 from eca_ablate.config import RunConfig
@@ -37,45 +34,6 @@ heads: [none, eca_ns, {name: eca, kernel_size: [1, 3, 3], label: "by hand"}, eca
 TIMES = ["seconds", "images_per_second", "finished_at"]
 TABLES = ("table.md", "table.csv", "table.tex")
 FIGURES = tuple(f"figures/{name}.{end}" for name in ("learning_curves", "training_loss") for end in ("svg", "png"))
-
-
-def command(*arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """Start the command in a process group of its own, as a terminal would."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "eca_ablate.cli", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-        **options,
-    )
-
-
-def finish(process: subprocess.Popen[str], timeout: float = 200) -> tuple[int, str, str]:
-    try:
-        out, err = process.communicate(timeout=timeout)
-    finally:
-        process.kill()
-    return process.returncode, out, err
-
-
-def states(folder: Path) -> list[TrialState]:
-    study = optuna.load_study(study_name="runs", storage=f"sqlite:///{folder / 'study.db'}")
-    return [trial.state for trial in study.get_trials(deepcopy=False)]
-
-
-def children(process: int) -> list[int]:
-    """Return the processes that a process has started, and theirs."""
-    found: list[int] = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == process and fields[0] != "Z":
-            found += [int(stat.parent.name), *children(int(stat.parent.name))]
-    return found
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -195,74 +153,6 @@ def test_plan_and_more_heads_go_on_from_what_is_there(
     assert code == 0
     assert err.startswith("5 heads, 4 distinct networks × 2 seeds = 8 runs; 6 done, 2 to train on ")
     assert len(load(tmp_path / "results")) == 10
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    began = time.monotonic()
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() - began < 120
-        time.sleep(0.1)
-
-
-def workers_at_work(folder: Path) -> list[int]:
-    """Return the processes that have begun a run."""
-    if not (folder / "tensorboard").exists():  # the first thing that a run writes
-        return []
-    study = optuna.load_study(study_name="runs", storage=f"sqlite:///{folder / 'study.db'}")
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return [trial.user_attrs["worker"][1] for trial in running if "worker" in trial.user_attrs]
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for child processes in /proc")
-def test_a_stop_loses_nothing_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    """SIGTERM, then Ctrl-C, then a worker that is killed: in the end each run is there once."""
-    (tmp_path / "stop.yaml").write_text(TINY.replace("epochs: 1", "epochs: 4"))
-    folder = tmp_path / "results" / "stop"
-    for sign, expected in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
-        process = command("run", "stop.yaml", "--workers", 2, cwd=tmp_path)
-        wait_for(lambda: len(workers_at_work(folder)) > 0, process)
-        theirs = children(process.pid)
-        assert theirs
-        began = time.monotonic()
-        process.send_signal(sign)
-        code, out, err = finish(process)
-        assert time.monotonic() - began < 25
-        assert (code, out) == (expected, ""), err
-        assert err.splitlines()[-1].endswith("the same command goes on from here")
-        assert "Traceback" not in err
-        assert TrialState.RUNNING not in states(folder)
-        assert not [pid for pid in theirs if Path(f"/proc/{pid}").exists()]
-    process = command("run", "stop.yaml", "--workers", 2, cwd=tmp_path)
-    wait_for(lambda: len(workers_at_work(folder)) > 0, process)
-    victim = workers_at_work(folder)[0]
-    assert victim in children(process.pid)
-    os.kill(victim, signal.SIGKILL)
-    code, _, err = finish(process)
-    assert (code, len(err.splitlines())) == (0, 3), err
-    assert err.splitlines()[1].endswith("its worker was killed by SIGKILL; another goes on with it")
-    rows = load(folder)
-    assert len(rows) == 8
-    assert states(folder).count(TrialState.COMPLETE) == 6
-    assert set(states(folder)) == {TrialState.COMPLETE, TrialState.FAIL}
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for child processes in /proc")
-def test_workers_do_not_outlive_a_supervisor_that_is_killed(tmp_path: Path) -> None:
-    (tmp_path / "stop.yaml").write_text(TINY.replace("epochs: 1", "epochs: 200"))
-    folder = tmp_path / "results" / "stop"
-    process = command("run", "stop.yaml", "--workers", 1, cwd=tmp_path)
-    wait_for(lambda: len(workers_at_work(folder)) > 0, process)
-    theirs = children(process.pid)
-    process.kill()
-    finish(process)
-    began = time.monotonic()
-    while any(Path(f"/proc/{pid}").exists() for pid in theirs):
-        assert time.monotonic() - began < 25
-        time.sleep(0.1)
-    assert TrialState.RUNNING not in states(folder)
 
 
 def test_cost_counts_without_measuring(shell: Callable[..., tuple[int, str, str]]) -> None:

@@ -159,9 +159,12 @@ class StreamBatches(Resumable):
     def __iter__(self) -> Iterator[tuple[Float[Tensor, "batch 3 size size"], Int64[Tensor, " batch"]]]:
         epoch, first = self.begin()
         self._order.begin(epoch, first)
-        for batch, ready in enumerate(self.loader, start=first + 1):
-            self.handed_out(epoch, batch)
-            yield ready
+        try:
+            for batch, ready in enumerate(self.loader, start=first + 1):
+                self.handed_out(epoch, batch)
+                yield ready
+        except DataError as error:  # a worker's comes with the traceback that it had there
+            raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
 
 
 def _collate(items: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.pruners import BasePruner
@@ -20,10 +21,12 @@ from eca_ablate.space import METRICS
 from eca_ablate.storage.address import hide_password, read_url, storage_url
 from eca_ablate.storage.lock import StudyLock
 from eca_ablate.storage.patience import PatientStorage
+from eca_ablate.storage.place import require_local
 
 HEARTBEAT_SECONDS = 20
 GRACE_SECONDS = 90
-KEPT = ("key", "config", "label", "purpose")  # of a trial's attributes, by one that takes its place in the queue
+# Of a trial's attributes, by one that takes its place in the queue.
+KEPT = ("key", "config", "label", "purpose", "deaths")
 
 
 def study_name(url: str, folder: Path, kind: str) -> str:
@@ -46,9 +49,11 @@ def open_study(url: str, folder: Path, kind: str, metric: str, pruner: BasePrune
         pruner: of its trials.
 
     Raises:
-        UserError: if the storage cannot be opened; the message never has its password.
+        UserError: if the storage cannot be opened or is an SQLite file on a network file system; the message never has
+            its password.
     """
     address = read_url(url)
+    require_local(address)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("sqlalchemy").setLevel(logging.ERROR)
     name = study_name(url, folder, kind)
@@ -74,7 +79,7 @@ def open_study(url: str, folder: Path, kind: str, metric: str, pruner: BasePrune
 
 
 def wait_again(study: optuna.Study, trial: FrozenTrial, **more: Any) -> None:
-    """Let the run of a trial that came to nothing wait again, without what its worker noted, but with what `more` says."""
+    """Let the run of a trial that came to nothing wait again, with `more`, but without what its worker noted."""
     if "key" in trial.user_attrs:
         kept = {name: trial.user_attrs[name] for name in KEPT if name in trial.user_attrs}
         study.enqueue_trial({}, user_attrs={**kept, **more})
