@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given, rest = parser.parse_known_args(ours)
     if rest and given.command not in OVERRIDABLE:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if given.command == "run" and given.engine != "ray" and (given.address or given.gpus_per_worker):
+        parser.error("`--address` and `--gpus-per-worker` are for `--engine ray`")
     signal.signal(signal.SIGTERM, _terminate)
     try:
         return _dispatch(given, [*overrides, *rest])
@@ -77,12 +79,14 @@ def _dispatch(given: argparse.Namespace, rest: list[str]) -> int:
     match given.command:
         case "run":
             manner = commands.Manner(
-                given.engine,
-                given.workers,
-                given.keep_weights,
-                given.gate_histograms,
-                given.checkpoint_seconds,
-                given.keep_checkpoints,
+                engine=given.engine,
+                workers=given.workers,
+                keep_weights=given.keep_weights,
+                gate_histograms=given.gate_histograms,
+                address=given.address,
+                gpus=given.gpus_per_worker,
+                checkpoint_seconds=given.checkpoint_seconds,
+                keep_checkpoints=given.keep_checkpoints,
             )
             return commands.run_experiment(given.file, rest, given.out, given.storage, manner)
         case "plan":
@@ -122,6 +126,16 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not (0 <= share <= 1 or (1 < share < 1000 and share == int(share))):
+        raise argparse.ArgumentTypeError(f"must be a part of a GPU or a whole number of them, but got {text!r}")
+    return share
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="eca-ablate", description="Paired ablation studies of channel attention.", allow_abbrev=False
@@ -153,7 +167,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--keep-checkpoints", "--keep_checkpoints", action="store_true", help="do not remove those of finished runs"
     )
-    run.add_argument("--engine", choices=["local"], default="local", help="who runs the workers")
+    run.add_argument("--engine", choices=["local", "ray"], default="local", help="who runs the workers")
+    run.add_argument("--address", help="of an existing Ray cluster (default: RAY_ADDRESS, or one on this machine)")
+    run.add_argument(
+        "--gpus-per-worker", "--gpus_per_worker", type=_share, default=0.0, metavar="X", help="for Ray: 0.25, 1, ..."
+    )
     run.add_argument("--keep-weights", "--keep_weights", action="store_true", help="leave each run's weights in DIR")
     run.add_argument(
         "--gate-histograms", "--gate_histograms", action="store_true", help="of every epoch, for TensorBoard"

@@ -11,7 +11,7 @@ from eca_ablate.checkpoint import EVERY_SECONDS
 from eca_ablate.commands.common import default_workers, plural, say
 from eca_ablate.config import Experiment
 from eca_ablate.display import PlanProgress
-from eca_ablate.engine import ENGINES, Event, Job, trial_event
+from eca_ablate.engine import TICK, Event, Job, run_local, run_ray, trial_event
 from eca_ablate.errors import UserError
 from eca_ablate.study import RunsStudy
 from eca_ablate.trained import weights_path
@@ -22,8 +22,10 @@ class Manner:
     """How runs are trained and what they leave behind; no row depends on it.
 
     Args:
-        engine: a key of `ENGINES`.
+        engine: one of `ENGINES`.
         workers: processes; None takes as many as there are cores for.
+        address: of a Ray cluster; None starts one on this machine.
+        gpus: that Ray keeps for a worker.
         keep_weights: of every run.
         gate_histograms: for TensorBoard, after every epoch.
         checkpoint_seconds: between two checkpoints of a run.
@@ -36,6 +38,8 @@ class Manner:
     gate_histograms: bool = False
     checkpoint_seconds: float = EVERY_SECONDS
     keep_checkpoints: bool = False
+    address: str | None = None
+    gpus: float = 0.0
 
     def say_what_is_missing(self, folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         """Say that runs that are done, but left no weights, are not trained again for them."""
@@ -64,7 +68,8 @@ def carry_out(
         folder: of the results.
         runs: how many are expected, for the progress display.
         manner: of training.
-        on_end: called when a run has ended or failed; returns how many more runs are expected than were before.
+        on_end: called when a run has ended or failed, and when nothing is left to do though the workers stay: returns
+            how many more runs are expected than were before.
     """
     root = experiment.data.root
     job = Job(
@@ -82,6 +87,11 @@ def carry_out(
     )
 
     def on_event(event: Event) -> None:
+        if event == TICK:
+            # Runs end on other machines too, and a worker can die between a run's end and its report.
+            if not study.unfinished():
+                progress.expect(on_end(event))
+            return
         progress.show(event)
         if event.kind == "died":
             for trial in study.release_dead({event.key: event.note}):
@@ -91,7 +101,10 @@ def carry_out(
 
     try:
         with PlanProgress(runs, experiment.recipe.epochs) as progress:
-            ENGINES[manner.engine](job, min(manner.workers or default_workers(experiment.threads), runs), on_event)
+            if manner.engine == "ray":
+                run_ray(job, manner.workers, on_event, most=runs, address=manner.address, gpus=manner.gpus)
+            else:
+                run_local(job, min(manner.workers or default_workers(experiment.threads), runs), on_event)
     except (KeyboardInterrupt, SystemExit):
         say("stopped; the runs at work wait again, and the same command goes on from here")
         raise

@@ -76,12 +76,13 @@ class _Course:
 
     def go_on(self) -> int:
         """Let what comes next wait, and return how many runs now wait or work."""
-        if self.final is None and self.points.advance():
-            winner = self.points.winner()
-            if winner is not None and not self.points.failed:
-                self.final = self.plan.final(winner)
-                self.runs.enqueue(self.final.runs, purpose="final")
-            self.runs.keep_open(False)
+        with self.runs.lock:  # the same search may be carried on by another machine
+            if self.final is None and self.points.advance():
+                winner = self.points.winner()
+                if winner is not None and not self.points.failed:
+                    self.final = self.plan.final(winner)
+                    self.runs.enqueue(self.final.runs, purpose="final")
+                self.runs.keep_open(False)
         return self.runs.unfinished()
 
     def on_end(self, event: Event) -> int:

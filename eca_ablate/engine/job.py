@@ -42,8 +42,13 @@ class Job:
     keep_checkpoints: bool = False
 
     def to_json(self) -> str:
-        """Return the job as one line; `Job(**json.loads(line))` is the inverse."""
+        """Return the job as one line."""
         return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str) -> Job:
+        """Return the job of a line."""
+        return cls(**json.loads(line))
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,8 @@ class Event:
     """One thing that happened to a run.
 
     Args:
-        kind: `start`, `epoch` (one more is done), `end`, `failed`, `warning`, or `died` (the worker that had the run).
+        kind: `start`, `epoch` (one more is done), `end`, `failed`, `warning`, `died` (the worker that had the run), or
+            `tick` (nothing happened for a while).
         key: of the run.
         label: of its head.
         seed: of the run.
@@ -78,6 +84,9 @@ class Event:
             return cls(**facts)
         except (ValueError, TypeError):
             return None
+
+
+TICK = Event("tick", "", "", 0)
 
 
 def trial_event(trial: FrozenTrial) -> Event:

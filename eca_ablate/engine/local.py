@@ -15,10 +15,11 @@ from dataclasses import replace
 from typing import IO
 
 from eca_ablate import allocator
-from eca_ablate.engine.job import Event, Job
+from eca_ablate.engine.job import TICK, Event, Job
 from eca_ablate.errors import UserError
 
 PATIENCE_SECONDS = 20
+TICK_SECONDS = 2.0
 REPLACEMENTS = 5  # a worker; more deaths than that in a row, without a run finished in between, are no accident
 
 
@@ -40,7 +41,11 @@ def run_local(job: Job, workers: int, on_event: Callable[[Event], None]) -> None
     deaths = 0
     try:
         while crew:
-            number, event = events.get()
+            try:
+                number, event = events.get(timeout=TICK_SECONDS)
+            except queue.Empty:
+                on_event(TICK)
+                continue
             if event is not None:
                 deaths = 0 if event.kind in ("end", "failed") else deaths
                 crew[number].last = event

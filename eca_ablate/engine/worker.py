@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import json
 import os
 import re
 import signal
@@ -38,7 +37,7 @@ PATIENCE_SECONDS = 5.0  # that a stop waits for the step or the validation in ha
 
 def main() -> int:
     """Read the job from standard input and work; end early, run put back, on SIGTERM or when the input closes."""
-    job = Job(**json.loads(sys.stdin.readline()))
+    job = Job.from_json(sys.stdin.readline())
     stop = _Stop()
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's
