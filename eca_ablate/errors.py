@@ -7,7 +7,14 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake outside the program; the command line prints its message alone, without a traceback."""
+    """A mistake outside the program; the command line prints its message alone, without a traceback.
+
+    Args:
+        message: names of files that are no Unicode are written in escapes, so that it can be printed and stored.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.encode("utf-8", "backslashreplace").decode())
 
 
 class ConfigError(UserError):

