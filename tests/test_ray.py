@@ -24,7 +24,7 @@ from eca_ablate.study import RunsStudy
 EXPERIMENT = """
 data: {name: digits}
 backbone: {name: resnet20, width: 0.25}
-recipe: {epochs: 8, batch_size: 64}
+recipe: {epochs: 4, batch_size: 64}
 seeds: 2
 heads: [none, {name: eca, kernel_size: 3}]
 """

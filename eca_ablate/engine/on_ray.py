@@ -44,6 +44,7 @@ def run_ray(
         UserError: if Ray is not installed, the cluster does not answer or has no room for one worker, its machines
             cannot reach the study, or workers keep dying.
     """
+    stop = signal.getsignal(signal.SIGTERM)
     ray = _connect(address or os.environ.get("RAY_ADDRESS") or "local")
     try:
         _require_reach(ray, job.storage)
@@ -53,6 +54,7 @@ def run_ray(
         place = ray.remote(num_cpus=job.threads, num_gpus=gpus, max_retries=RETRIES)(_work)
         at_work = [place.remote(job.to_json(), events) for _ in range(count)]
         everywhere = list(at_work)
+        signal.signal(signal.SIGTERM, stop)  # Ray takes it, and would end this command without its orderly end
         try:
             while True:
                 try:
@@ -101,7 +103,6 @@ def _connect(address: str) -> Any:
         raise UserError("`--engine ray` needs Ray, which is not installed: pip install 'eca_ablate[ray]'") from None
     _knock(address)
     local = {"include_dashboard": False} if address == "local" else {}
-    before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False, **local)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, AssertionError) as error:
@@ -111,8 +112,6 @@ def _connect(address: str) -> Any:
         raise UserError(
             f"no Ray cluster answers at {address!r}: {reason}; check `--address`, or leave it away"
         ) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)  # Ray takes it, and would end this command without its orderly end
     return ray
 
 
