@@ -7,6 +7,7 @@ import importlib
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -44,7 +45,7 @@ def run_ray(
         UserError: if Ray is not installed, the cluster does not answer or has no room for one worker, its machines
             cannot reach the study, or workers keep dying.
     """
-    stop = signal.getsignal(signal.SIGTERM)
+    stop, asked = signal.getsignal(signal.SIGTERM), threading.Event()
     ray = _connect(address or os.environ.get("RAY_ADDRESS") or "local")
     try:
         _require_reach(ray, job.storage)
@@ -54,9 +55,12 @@ def run_ray(
         place = ray.remote(num_cpus=job.threads, num_gpus=gpus, max_retries=RETRIES)(_work)
         at_work = [place.remote(job.to_json(), events) for _ in range(count)]
         everywhere = list(at_work)
-        signal.signal(signal.SIGTERM, stop)  # Ray takes it, and would end this command without its orderly end
+        # Ray takes SIGTERM for itself, and makes any SystemExit that is raised within its calls one with code 1.
+        signal.signal(signal.SIGTERM, lambda *_: asked.set())
         try:
             while True:
+                if asked.is_set() and callable(stop):
+                    stop(signal.SIGTERM, None)
                 try:
                     on_event(Event(**events.get(timeout=TICK_SECONDS)))
                     continue
@@ -73,6 +77,7 @@ def run_ray(
             ray.wait(everywhere, num_returns=len(everywhere), timeout=PATIENCE_SECONDS)
     finally:
         ray.shutdown()
+        signal.signal(signal.SIGTERM, stop)
 
 
 def _work(job_json: str, events: Any) -> None:
