@@ -44,6 +44,12 @@ def checkpoint_folder(results: Path) -> Path:
     return results / "checkpoints"
 
 
+def remove_checkpoints(folder: Path, key: str) -> None:
+    """Remove the checkpoints of a run that is complete."""
+    for name in (f"{key}.ckpt", f"{key}.previous.ckpt"):
+        (folder / name).unlink(missing_ok=True)
+
+
 class Checkpoints(Checkpoint):
     """Saves one run by elapsed time and when it is to stop, always between two steps.
 
@@ -106,11 +112,6 @@ class Checkpoints(Checkpoint):
         """Ask for `PutBack` as soon as a checkpoint can be saved; return whether there are steps to save."""
         self._stop = True
         return self._training
-
-    def remove(self) -> None:
-        """Remove the checkpoints of the run."""
-        for path in (self.path, self.previous):
-            path.unlink(missing_ok=True)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to count the time."""

@@ -17,7 +17,7 @@ from lightning import Callback, Trainer
 from little import little
 
 from eca_ablate import checkpoint as checkpoint_module
-from eca_ablate.checkpoint import FACTS, Checkpoints, PutBack
+from eca_ablate.checkpoint import FACTS, Checkpoints, PutBack, remove_checkpoints
 from eca_ablate.config import DataConfig, RunConfig
 from eca_ablate.plan import make_plan
 from eca_ablate.run import run
@@ -77,7 +77,7 @@ def test_the_newest_and_the_one_before_are_kept(folder: Path, wanted: RunConfig)
     assert found_in(folder, wanted) == (5, [])
     steps = [torch.load(folder / name, weights_only=True)["global_step"] for name in names]
     assert steps == [5, 4]
-    Checkpoints(folder, wanted).remove()
+    remove_checkpoints(folder, wanted.key())
     assert list(folder.iterdir()) == []
     assert found_in(folder, wanted) == (None, [])
 

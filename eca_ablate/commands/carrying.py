@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eca_ablate.checkpoint import EVERY_SECONDS
+from eca_ablate.checkpoint import EVERY_SECONDS, checkpoint_folder, remove_checkpoints
 from eca_ablate.commands.common import default_workers, plural, say
 from eca_ablate.config import Experiment
 from eca_ablate.display import PlanProgress
@@ -105,6 +105,8 @@ def carry_out(
                 run_ray(job, manner.workers, on_event, most=runs, address=manner.address, gpus=manner.gpus)
             else:
                 run_local(job, min(manner.workers or default_workers(experiment.threads), runs), on_event)
+        for key in () if manner.keep_checkpoints else study.rows():  # a worker may have died before it did so
+            remove_checkpoints(checkpoint_folder(folder), key)
     except (KeyboardInterrupt, SystemExit):
         say("stopped; the runs at work wait again, and the same command goes on from here")
         raise

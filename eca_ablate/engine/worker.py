@@ -20,7 +20,7 @@ from lightning import Callback, LightningModule, Trainer
 from optuna import TrialPruned
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from eca_ablate.checkpoint import Checkpoints, PutBack, checkpoint_folder
+from eca_ablate.checkpoint import Checkpoints, PutBack, checkpoint_folder, remove_checkpoints
 from eca_ablate.config import RunConfig
 from eca_ablate.engine.job import Event, Job, trial_event
 from eca_ablate.gates import GateHistograms
@@ -81,7 +81,7 @@ def main() -> int:
 
     def ended(trial: FrozenTrial) -> None:
         if trial.state != TrialState.FAIL and not job.keep_checkpoints:
-            Checkpoints(checkpoint_folder(folder), RunConfig.from_dict(trial.user_attrs["config"])).remove()
+            remove_checkpoints(checkpoint_folder(folder), trial.user_attrs["key"])
         progress.end(trial_event(trial))
 
     def pause() -> None:
