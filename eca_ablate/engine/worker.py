@@ -157,13 +157,19 @@ class _Progress(Callback):
 
     def say(self, kind: str, epoch: int | None = None, note: str = "") -> None:
         self._last = replace(self._last, kind=kind, epoch=self._last.epoch if epoch is None else epoch, note=note)
-        self._reports.write(self._last.to_json() + "\n")
+        self._report(self._last)
 
     def warn(self, text: str) -> None:
-        self._reports.write(replace(self._last, kind="warning", note=text).to_json() + "\n")
+        self._report(replace(self._last, kind="warning", note=text))
 
     def end(self, event: Event) -> None:
-        self._reports.write(event.to_json() + "\n")
+        self._report(event)
+
+    def _report(self, event: Event) -> None:
+        try:
+            self._reports.write(event.to_json() + "\n")
+        except BrokenPipeError:  # the supervisor is gone, which is no failure of the run
+            raise PutBack from None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         top1 = float(trainer.callback_metrics["val_top1"])
