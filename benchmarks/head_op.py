@@ -20,6 +20,7 @@ from typing import Any
 import record
 import timing
 import torch
+from formula import LAYOUTS, Plain
 from timm.layers import EcaModule, SEModule
 from torch import Tensor, nn
 
@@ -27,20 +28,7 @@ from eca_ablate.heads import HEADS, ChannelHead, build_head
 from eca_ablate.machine import best_device
 
 SHAPES = ((256, 56), (512, 28), (1024, 14), (2048, 7))  # channels and side after the stages of ResNet-50
-LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 TRAFFIC = {"forward": 3, "forward_backward": 7}  # maps read and written; a copy is two
-
-
-class Plain(nn.Module):
-    """The formula as one writes it, around the weights of a head of this package."""
-
-    def __init__(self, head: ChannelHead) -> None:
-        super().__init__()
-        self.head = head
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x * gate(x)."""
-        return x * torch.sigmoid(self.head.logits(x.mean((2, 3)))).to(x.dtype)[:, :, None, None]
 
 
 def modules(channels: int, compiled: bool) -> Iterator[tuple[str, str, nn.Module]]:

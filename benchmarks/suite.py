@@ -108,7 +108,7 @@ def measure(name: str, title: str, question: Experiment) -> dict[str, Any]:
     plan = make_plan(question)
     workers = default_workers(question.threads)
     with tempfile.TemporaryDirectory() as place:
-        start, total = _by_the_engine(question, Path(place) / "engine", min(workers, len(plan.runs)))
+        start, total = by_the_engine(question, Path(place) / "engine", min(workers, len(plan.runs)))
         wall, compute, report = _in_this_process(question, Path(place) / "here")
     trained = sum(question.recipe.epochs for _ in plan.runs)
     return {
@@ -139,7 +139,8 @@ def _study(question: Experiment, folder: Path) -> RunsStudy:
     return study
 
 
-def _by_the_engine(question: Experiment, folder: Path, workers: int) -> tuple[float, float]:
+def by_the_engine(question: Experiment, folder: Path, workers: int) -> tuple[float, float]:
+    """Train an experiment; return the seconds to the first run and to the end of the last."""
     study = _study(question, folder)
     began, firsts = time.perf_counter(), []
 

@@ -231,8 +231,12 @@ class _Draws(Callback):
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
-        torch.manual_seed(_own_seed(self._seed, f"step {trainer.global_step}"))
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Seed the generators of CPU and device; `torch.manual_seed` seeds absent ones too, for milliseconds a step."""
+        seed, device = _own_seed(self._seed, f"step {trainer.global_step}"), pl_module.device.type
+        torch.default_generator.manual_seed(seed)
+        if device != "cpu":
+            getattr(torch, device).manual_seed(seed)
 
 
 def _logger(log_dir: Path | None, config: RunConfig, label: str) -> TensorBoardLogger | bool:

@@ -23,6 +23,8 @@ COLUMNS = {
     "train_loop": {"network", "loop", "precision", "images_per_s", "to_bare", "to_lightning", "to_timm"},
     "suite": {"suite", "images", "start_s", "total_s", "one_worker_s", "compute_s", "share_outside", "report_s"},
     "overhead": {"backbone", "label", "train_ratio", "train_ratio_paper", "infer_ratio", "peak_ratio", "extra_maps"},
+    "scale": {"varied", "heads", "seeds", "workers", "image_size", "start_s", "training_s", "to_base"},
+    "gpu_modes": {"mode", "processes", "images_per_s", "speed_to_eager"},
     "precision": {"images", "n", "mean", "sd", "low_90", "high_90", "margin", "p_equivalence", "verdict"},
 }
 
@@ -47,7 +49,23 @@ def test_a_benchmark_runs_and_names_the_machine(name: str, tmp_path: Path) -> No
 
 def test_every_benchmark_is_tested() -> None:
     scripts = {path.stem for path in BENCHMARKS.glob("*.py") if "def main()" in path.read_text(encoding="utf-8")}
-    assert scripts == set(COLUMNS)
+    assert scripts == {*COLUMNS, "gpu_check"}
+
+
+@pytest.mark.slow
+def test_the_check_of_the_heads_on_this_device() -> None:
+    command = [sys.executable, str(BENCHMARKS / "gpu_check.py"), "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(": right") == 2 * len(HEADS)
+
+
+def test_the_script_for_a_gpu_is_sound_and_says_how_it_is_called() -> None:
+    script = str(BENCHMARKS / "gpu.sh")
+    subprocess.run(["bash", "-n", script], check=True)
+    done = subprocess.run(["bash", script], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "benchmarks/gpu.sh DIR" in done.stderr
 
 
 @pytest.fixture(scope="module")
