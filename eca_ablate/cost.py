@@ -33,7 +33,7 @@ class NetCost:
     head_macs: int
 
 
-def count(net: nn.Module, image_size: int) -> NetCost:
+def count(net: nn.Module, image_size: int, of_backbone: int | None = None) -> NetCost:
     """Count weights and multiply-accumulates of a network for one square RGB image.
 
     Nothing is computed: the network runs on shapes alone. A head's part comes from its own formula, since some heads
@@ -42,8 +42,20 @@ def count(net: nn.Module, image_size: int) -> NetCost:
     Args:
         net: from images `[batch, 3, image_size, image_size]` to logits; left as it is.
         image_size: side in pixels.
+        of_backbone: its `backbone_macs`, where they are known already.
     """
     heads = [head.cost() for head in heads_of(net)]
+    head_macs = sum(cost.macs for cost in heads)
+    return NetCost(
+        weights=sum(weight.numel() for weight in net.parameters()),
+        head_weights=sum(cost.weights for cost in heads),
+        macs=(backbone_macs(net, image_size) if of_backbone is None else of_backbone) + head_macs,
+        head_macs=head_macs,
+    )
+
+
+def backbone_macs(net: nn.Module, image_size: int) -> int:
+    """Count the multiply-accumulates of a network for one square RGB image, its heads left out."""
     vanilla = copy.deepcopy(net).to("meta").eval()
     for module in list(vanilla.modules()):
         for name, child in module.named_children():
@@ -51,13 +63,7 @@ def count(net: nn.Module, image_size: int) -> NetCost:
                 setattr(module, name, nn.Identity())
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         vanilla(torch.empty(1, 3, image_size, image_size, device="meta"))
-    head_macs = sum(cost.macs for cost in heads)
-    return NetCost(
-        weights=sum(weight.numel() for weight in net.parameters()),
-        head_weights=sum(cost.weights for cost in heads),
-        macs=counter.get_total_flops() // 2 + head_macs,
-        head_macs=head_macs,
-    )
+    return int(counter.get_total_flops()) // 2
 
 
 def measure_speed(

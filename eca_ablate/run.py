@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from torch import nn
 from eca_ablate import __version__, allocator
 from eca_ablate.backbones import attach, build_backbone
 from eca_ablate.checkpoint import Checkpoints
-from eca_ablate.config import RunConfig
-from eca_ablate.cost import count
+from eca_ablate.config import BackboneConfig, RunConfig
+from eca_ablate.cost import backbone_macs, count
 from eca_ablate.curve import Curve, rounded
 from eca_ablate.data import AblationData, DataInfo
 from eca_ablate.errors import DataError
@@ -66,7 +67,8 @@ def run(
     allocator.tune()
     data = planned_data(config)
     net = build_net(config, data.num_classes).to(memory_format=torch.channels_last)
-    cost = count(net, data.info.image_size)
+    size = data.info.image_size
+    cost = count(net, size, _backbone_macs(config.backbone, data.num_classes, size))
     module = AttentionClassifier(net, data.num_classes, config.recipe)
     watch, curve = _Watch(), Curve()
     begun = checkpoints.newest() if checkpoints else None
@@ -144,6 +146,14 @@ def build_net(config: RunConfig, num_classes: int) -> nn.Module:
         net = build_backbone(backbone.name, num_classes, stem=backbone.stem, width=backbone.width)
     with _drawn_from(config.seed, "head"):
         return attach(net, next_head(config.blocks))
+
+
+@cache
+def _backbone_macs(backbone: BackboneConfig, num_classes: int, image_size: int) -> int:
+    """Count once a process what is the same for all runs of an experiment: it takes as long as some steps."""
+    with torch.device("meta"):
+        net = build_backbone(backbone.name, num_classes, stem=backbone.stem, width=backbone.width)
+    return backbone_macs(net, image_size)
 
 
 def next_head(blocks: Sequence[Mapping[str, Any]]) -> Callable[[int], Head]:
