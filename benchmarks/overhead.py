@@ -1,4 +1,4 @@
-"""What each head of Table 2 costs a ResNet-50 and a ResNet-18: speed and memory, the columns of the paper's Table 3.
+"""What each head of Table 2 costs a ResNet-50, -18 and -20: speed and memory, the columns of the paper's Table 3.
 
 Run:      python benchmarks/overhead.py
 Writes:   results/benchmarks/overhead.csv
@@ -28,16 +28,22 @@ from eca_ablate.run import attach, next_head
 
 # Table 3 of the paper, four RTX 2080 Ti: images a second over those of ResNet-50, training and inference.
 PAPER = {("resnet50", "SE"): (759 / 1024, 1620 / 1855), ("resnet50", "ECA (adaptive)"): (785 / 1024, 1805 / 1855)}
-BATCH = {"resnet50": 8, "resnet18": 16}  # on a GPU 128
+# Batch on a CPU (128 on a GPU), side of the images, classes, width: ResNet-20 as in experiments/table2_cifar10.yaml.
+SETTINGS: dict[BackboneName, tuple[int, int, int, float]] = {
+    "resnet50": (8, 224, 1000, 1),
+    "resnet18": (16, 224, 1000, 1),
+    "resnet20": (128, 32, 10, 2),
+}
 
 
-def networks(name: BackboneName, heads: Any, classes: int) -> dict[str, nn.Module]:
+def networks(name: BackboneName, heads: Any) -> dict[str, nn.Module]:
     """Return the network of every head by its label."""
-    question = Experiment(backbone=BackboneConfig(name), heads=heads)
+    _, _, classes, width = SETTINGS[name]
+    question = Experiment(backbone=BackboneConfig(name, width=width), heads=heads)
     nets: dict[str, nn.Module] = {}
     for arm in resolve_arms(question):
         torch.manual_seed(0)
-        net = attach(build_backbone(name, classes), next_head(arm.blocks))
+        net = attach(build_backbone(name, classes, width=width), next_head(arm.blocks))
         nets[arm.label] = net.to(best_device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
     return nets
 
@@ -68,7 +74,7 @@ def peaks(nets: Mapping[str, nn.Module], batch: int, side: int, precision: str) 
 
 def measure(name: BackboneName, heads: Any, batch: int, side: int, rounds: int, precision: str) -> list[dict[str, Any]]:
     """Return one row a head."""
-    nets = networks(name, heads, 1000)
+    nets = networks(name, heads)
     memories = peaks(nets, batch, side, precision)
     figures = list(measure_speed(nets, side, batch, rounds, "bf16" if precision == "bf16" else "fp32"))
     rows: list[dict[str, Any]] = []
@@ -93,14 +99,15 @@ def main() -> None:
     """Measure both networks and write the rows."""
     parser = record.options(__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=5, metavar="N")
-    parser.add_argument("--backbone", choices=list(BATCH), help="only this one")
+    parser.add_argument("--backbone", choices=list(SETTINGS), help="only this one")
     given = parser.parse_args()
     precision = "bf16" if native_bf16() else "fp32"
     rows: list[dict[str, Any]] = []
-    for name in [given.backbone] if given.backbone else ["resnet18"] if given.quick else list(BATCH):
-        batch = 2 if given.quick else 128 if record.on_gpu() else BATCH[name]
+    for name in [given.backbone] if given.backbone else ["resnet18"] if given.quick else list(SETTINGS):
+        batch, side, _, _ = SETTINGS[name]
+        batch = 2 if given.quick else 128 if record.on_gpu() else batch
         heads = ["none", "eca"] if given.quick else "table2"
-        side, rounds = (32, 1) if given.quick else (224, given.rounds)
+        side, rounds = (32, 1) if given.quick else (side, given.rounds)
         rows += measure(name, heads, batch, side, rounds, precision)
         record.write(given.out / "overhead.csv", [{**row, **record.conditions()} for row in rows])
     print(timing.table(rows, ("backbone", "label", "train_ratio", "infer_ratio", "peak_ratio", "extra_maps")))
