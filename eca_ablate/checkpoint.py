@@ -17,9 +17,9 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from eca_ablate.config import RunConfig
+from eca_ablate.files import write_atomically
 from eca_ablate.machine import device_name
 from eca_ablate.provenance import versions
-from eca_ablate.report.files import write_atomically
 
 EVERY_SECONDS = 30.0
 SHARE = 0.02  # of the time of training that writing may take, however short the interval

@@ -13,8 +13,8 @@ from torch import nn
 
 from eca_ablate.config import RunConfig
 from eca_ablate.errors import DataError
+from eca_ablate.files import write_atomically
 from eca_ablate.lit import AttentionClassifier
-from eca_ablate.report.files import write_atomically
 from eca_ablate.run import build_net
 
 FOLDER = "weights"

@@ -17,6 +17,7 @@ PACKAGE = Path(eca_ablate.__file__).parent
 # From the ground up: a module imports only from rooms that stand before its own, or from its own.
 ROOMS = (
     "errors",
+    "files",
     "allocator",
     "kernel_size",
     "space",
@@ -48,6 +49,7 @@ ROOMS = (
 # Of the rooms before them, these use no others.
 ONLY = {
     "errors": set(),
+    "files": set(),
     "allocator": set(),
     "kernel_size": set(),
     "space": {"errors"},
@@ -58,11 +60,11 @@ ONLY = {
     "data": {"config", "errors"},
     "lit": {"config", "errors"},
     "curve": {"lit"},
-    "report": {"errors", "kernel_size", "config"},
-    "checkpoint": {"config", "machine", "provenance", "report"},
+    "report": {"errors", "files", "kernel_size", "config"},
+    "checkpoint": {"config", "files", "machine", "provenance"},
 }
-WITHOUT_TORCH = ("errors", "allocator", "kernel_size", "space", "config", "loading", "provenance", "report")
-STANDARD_LIBRARY_ONLY = ("errors", "allocator", "kernel_size", "space", "config", "provenance")
+WITHOUT_TORCH = ("errors", "files", "allocator", "kernel_size", "space", "config", "loading", "provenance", "report")
+STANDARD_LIBRARY_ONLY = ("errors", "files", "allocator", "kernel_size", "space", "config", "provenance")
 HEAVY = {"torch", "torchvision", "lightning", "torchmetrics", "optuna"}
 OPTUNA = {"storage", "study", "search", "engine"}
 LIGHTNING = {"data", "lit", "curve", "checkpoint", "run", "trained", "gates", "search", "engine"}

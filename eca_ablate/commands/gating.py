@@ -11,9 +11,9 @@ from rich.progress import track
 
 from eca_ablate.commands.common import plural, say
 from eca_ablate.errors import UserError
+from eca_ablate.files import write_atomically
 from eca_ablate.gates import channel_heads, measure
 from eca_ablate.report import GATES_FOLDER
-from eca_ablate.report.files import write_atomically
 from eca_ablate.trained import FOLDER, load_trained
 
 

@@ -13,12 +13,12 @@ from eca_ablate.commands.common import default_workers, existing_study, make_fol
 from eca_ablate.config import Experiment
 from eca_ablate.engine import Event
 from eca_ablate.errors import UserError
+from eca_ablate.files import write_atomically
 from eca_ablate.loading import read_header
 from eca_ablate.machine import device_name
 from eca_ablate.plan import Plan, PlannedRun, binding_of
 from eca_ablate.report import SEARCH_FILE, write_points
 from eca_ablate.report.about import About, write_about
-from eca_ablate.report.files import write_atomically
 from eca_ablate.report.publish import publish
 from eca_ablate.search import Point, PointsStudy, SearchPlan, run_pruner
 from eca_ablate.storage import storage_url

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eca_ablate.report.files import write_atomically
+from eca_ablate.files import write_atomically
 from eca_ablate.report.points import load_json
 
 ABOUT_FILE = "experiment.json"

@@ -13,9 +13,9 @@ from typing import Any
 import pandas as pd
 
 from eca_ablate.errors import UserError, one_of
+from eca_ablate.files import write_atomically
 from eca_ablate.report.cells import parse, to_text
 from eca_ablate.report.columns import Column
-from eca_ablate.report.files import write_atomically
 from eca_ablate.report.lines import cells_of, check_header, records
 from eca_ablate.report.rows import FILE, SEARCH_FILE, RowsWarning, load
 

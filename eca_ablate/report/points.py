@@ -14,9 +14,9 @@ from types import MappingProxyType
 from typing import Any
 
 from eca_ablate.errors import UserError, one_of
+from eca_ablate.files import write_atomically
 from eca_ablate.report.cells import to_text
 from eca_ablate.report.columns import Column
-from eca_ablate.report.files import write_atomically
 from eca_ablate.report.lines import cells_of, check_header, records
 from eca_ablate.report.rows import RowsWarning
 

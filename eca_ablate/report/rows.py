@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 
 from eca_ablate.errors import UserError, one_of
+from eca_ablate.files import write_atomically
 from eca_ablate.report.cells import check_row, further_labels, parse, to_text
 from eca_ablate.report.columns import COLUMNS, METRICS, REQUIRED
-from eca_ablate.report.files import write_atomically
 from eca_ablate.report.lines import cells_of, check_header, records
 
 FILE = "runs.csv"

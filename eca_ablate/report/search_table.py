@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from eca_ablate.files import write_atomically
 from eca_ablate.report.cells import to_text
 from eca_ablate.report.columns import COLUMNS
-from eca_ablate.report.files import write_atomically
 from eca_ablate.report.markdown import escape_markdown, markdown_table
 from eca_ablate.report.networks import Network, best_two, rank_networks
 from eca_ablate.report.notes import provenance

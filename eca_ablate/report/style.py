@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from eca_ablate.report.files import write_atomically
+from eca_ablate.files import write_atomically
 
 COLUMN = 3.5  # inches: one column of a two-column paper
 PAGE = 7.0  # both columns

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from eca_ablate.errors import UserError
+from eca_ablate.files import write_atomically
 from eca_ablate.report.comparison_table import (
     COMPARISON,
     LEFT,
@@ -17,7 +18,6 @@ from eca_ablate.report.comparison_table import (
     comparison_body,
     comparison_csv,
 )
-from eca_ablate.report.files import write_atomically
 from eca_ablate.report.latex import latex_comparison, latex_table
 from eca_ablate.report.markdown import escape_markdown, markdown_table
 from eca_ablate.report.notes import SAME, provenance, reading_notes

@@ -12,9 +12,9 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from eca_ablate.files import write_atomically
 from eca_ablate.report.about import About, load_about
 from eca_ablate.report.comparison_table import COMPARISON, LEFT, compare_table, comparison_body
-from eca_ablate.report.files import write_atomically
 from eca_ablate.report.notes import provenance, reading_notes
 from eca_ablate.report.page.parts import Section, configurations, make_table, show
 from eca_ablate.report.page.verdict import verdict

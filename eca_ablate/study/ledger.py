@@ -1,38 +1,28 @@
-"""The runs study: an Optuna study whose trials are runs, queue and ledger at once, and the only state there is.
-
-A run waits as an enqueued trial without parameters; its key, its configuration, its row and learning curve or the
-reason why it failed are attributes of the trial. Of two finished trials with one key the first counts.
-"""
+"""What is known of the runs of one experiment, and what becomes of those whose worker died."""
 
 from __future__ import annotations
 
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.pruners import BasePruner, NopPruner
-from optuna.storages import fail_stale_trials
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 
-from eca_ablate.config import RunConfig
 from eca_ablate.errors import UserError
 from eca_ablate.plan import Plan, PlannedRun
-from eca_ablate.report import write_curves, write_rows
-from eca_ablate.space import METRICS
-from eca_ablate.storage import StudyLock, experimental, open_study, opening, wait_again
+from eca_ablate.storage import StudyLock, open_study, opening, wait_again
 from eca_ablate.storage.patience import PatientStorage
 
 TRIES = 3  # of a run whose worker dies, without a checkpoint in between
 
-Execute = Callable[[RunConfig, Trial], dict[str, Any]]
 
-
-class RunsStudy:
-    """The runs of one experiment.
+class Ledger:
+    """The runs of one experiment: which are done, which wait, and which died with their worker.
 
     Args:
         url: of the storage, as SQLAlchemy takes it.
@@ -48,7 +38,6 @@ class RunsStudy:
         self._storage: PatientStorage = cached._backend  # Optuna's cache reads all that waits whatever it is asked for
         self.lock = StudyLock(url, folder, self._study.study_name)
         self._unclaimed: dict[int, float] = {}
-        self._in_hand: int | None = None
 
     def binding(self) -> dict[str, Any] | None:
         """Return what all runs share, or None before the first plan."""
@@ -98,7 +87,7 @@ class RunsStudy:
         """Let runs wait that are not finished, pruned, waiting or running; one that failed gets a new attempt."""
         with self.lock:
             states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.WAITING)
-            taken = {trial.user_attrs.get("key") for trial in self._trials(*states) if not _put_away(trial)}
+            taken = {trial.user_attrs.get("key") for trial in self._trials(*states) if not put_away(trial)}
             for run in runs:
                 if run.config.key() not in taken:
                     taken.add(run.config.key())
@@ -137,90 +126,11 @@ class RunsStudy:
         reasons: dict[str, str] = {}
         for trial in self._trials():
             key = trial.user_attrs.get("key")
-            if key is not None and not _put_away(trial):
+            if key is not None and not put_away(trial):
                 reasons.pop(key, None)
                 if trial.state == TrialState.FAIL and "reason" in trial.user_attrs:
                     reasons[key] = trial.user_attrs["reason"]
         return reasons
-
-    def work(
-        self,
-        execute: Execute,
-        ended: Callable[[FrozenTrial], None] = lambda _: None,
-        pause: Callable[[], None] = lambda: time.sleep(1.0),
-    ) -> None:
-        """Execute waiting runs until none waits and none that runs is alive.
-
-        Args:
-            execute: trains the configuration of a trial and returns its row, and under `curve` its learning curve.
-                `TrialPruned` stops the run, any other `Exception` fails it alone; `PutBack` lets it wait again and
-                ends the work.
-            ended: called with the trial of every run that is finished, pruned or failed, once the study knows it.
-            pause: called while nothing waits, but something is still at work.
-        """
-
-        def tell(_: optuna.Study, trial: FrozenTrial) -> None:
-            if "key" in trial.user_attrs:
-                ended(trial)
-
-        while True:
-            with experimental():
-                fail_stale_trials(self._study)
-            for trial in self.release_dead():
-                ended(trial)
-            if not self._count(TrialState.WAITING):
-                if self._count(TrialState.RUNNING) or self._study.user_attrs.get("open", False):
-                    pause()
-                elif not self._requeue_lost():
-                    return
-                continue
-            self._in_hand = None
-            try:
-                self._study.optimize(
-                    lambda trial: self._execute(trial, execute), n_trials=1, catch=(Exception,), callbacks=[tell]
-                )
-            except Exception:
-                # Given to another meanwhile, since this machine slept or was cut off: then it is his to tell.
-                if self._in_hand is None or not self._storage.get_trial(self._in_hand).state.is_finished():
-                    raise
-
-    def _execute(self, trial: Trial, execute: Execute) -> float:
-        self._in_hand = trial._trial_id
-        if not self._claim(trial):
-            raise optuna.TrialPruned
-        try:
-            row = execute(RunConfig.from_dict(trial.user_attrs["config"]), trial)
-            trial.set_user_attr("curve", row.pop("curve", []))
-            trial.set_user_attr("row", row)
-        except optuna.TrialPruned:
-            trial.set_user_attr("pruned_after", max(self._storage.get_trial(trial._trial_id).intermediate_values))
-            raise
-        except Exception as error:
-            trial.set_user_attr("reason", f"{type(error).__name__}: {error}")
-            raise
-        except BaseException:
-            self._put_back(self._storage.get_trial(trial._trial_id))
-            raise
-        worst = float("-inf") if METRICS[self.metric] == "maximize" else float("inf")
-        return worst if row[self.metric] is None else float(row[self.metric])
-
-    def _claim(self, trial: Trial) -> bool:
-        """Say whether a trial's run is this worker's to do.
-
-        It is not if nothing waited any more, so that the trial has no run, or if the run is done or at work under
-        another trial: a put-back or an answer that was lost can leave a run in the queue twice.
-        """
-        key = trial.user_attrs.get("key")
-        if key is None:
-            return False
-        with self.lock:
-            for other in self._storage.of_key(self._study._study_id, key):
-                claimed = "worker" in other.user_attrs or other.number < trial.number
-                done = other.state == TrialState.COMPLETE and "row" in other.user_attrs
-                if done or (other.state == TrialState.RUNNING and claimed and other.number != trial.number):
-                    return False
-            trial.set_user_attr("worker", [platform.node(), os.getpid()])
-        return True
 
     def release_dead(self, reasons: Mapping[str, str] | None = None) -> list[FrozenTrial]:
         """Let runs wait again that no living process does, without waiting for heartbeats where none are due.
@@ -242,7 +152,7 @@ class RunsStudy:
             if host is None:
                 unclaimed[trial._trial_id] = self._unclaimed.get(trial._trial_id, now)
                 if now - unclaimed[trial._trial_id] > opening.GRACE_SECONDS:
-                    self._put_back(trial)
+                    self.put_back(trial)
             elif host == platform.node() and not _alive(process):
                 why = (reasons or {}).get(trial.user_attrs.get("key", ""), "its worker process died")
                 if self._bury(trial, why):
@@ -271,7 +181,7 @@ class RunsStudy:
         with self.lock:
             latest: dict[str, FrozenTrial] = {}
             for trial in self._trials():
-                if "key" in trial.user_attrs and not _put_away(trial):
+                if "key" in trial.user_attrs and not put_away(trial):
                     latest[trial.user_attrs["key"]] = trial
             done = self.rows()
             lost = [
@@ -283,7 +193,8 @@ class RunsStudy:
                 wait_again(self._study, trial)
         return bool(lost)
 
-    def _put_back(self, trial: FrozenTrial) -> None:
+    def put_back(self, trial: FrozenTrial) -> None:
+        """Let the run of a trial wait again."""
         if self._fail(trial, None):
             wait_again(self._study, trial)
 
@@ -303,15 +214,6 @@ class RunsStudy:
         return self._study.get_trials(deepcopy=False, states=states or None)
 
 
-def export(folder: Path, runs: Sequence[PlannedRun], study: RunsStudy, experiment: str, file: str = "runs.csv") -> None:
-    """Write the rows of those runs that are finished, and their learning curves beside them."""
-    rows, curves = study.rows(), study.curves()
-    done = [run for run in runs if run.config.key() in rows]
-    facts = [{"experiment": experiment, **rows[run.config.key()], **run.facts()} for run in done]
-    write_curves(folder, {run.config.key(): curves.get(run.config.key(), []) for run in done}, file)
-    write_rows(folder, facts, file=file)
-
-
 def differences(bound: dict[str, Any], wanted: dict[str, Any], path: str = "") -> list[str]:
     """Say key by key in what two configurations differ."""
     lines: list[str] = []
@@ -324,7 +226,7 @@ def differences(bound: dict[str, Any], wanted: dict[str, Any], path: str = "") -
     return lines
 
 
-def _put_away(trial: FrozenTrial) -> bool:
+def put_away(trial: FrozenTrial) -> bool:
     """Say whether a trial was no one's to do: see `RunsStudy._claim`."""
     return trial.state == TrialState.PRUNED and "pruned_after" not in trial.user_attrs
 
