@@ -4,6 +4,7 @@ A run waits as an enqueued trial without parameters; its key, its configuration,
 reason why it failed are attributes of the trial. Of two finished trials with one key the first counts.
 """
 
+from eca_ablate.study.ledger import differences
 from eca_ablate.study.runs import RunsStudy, export
 
-__all__ = ["RunsStudy", "export"]
+__all__ = ["RunsStudy", "differences", "export"]
