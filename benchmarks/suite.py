@@ -24,7 +24,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import nn
 
-from eca_ablate.checkpoint import Checkpoints, checkpoint_folder
+from eca_ablate.checkpoint import Checkpoints, checkpoint_folder, remove_checkpoints
 from eca_ablate.commands.common import default_workers
 from eca_ablate.config import BackboneConfig, Experiment, Recipe
 from eca_ablate.data import prepare
@@ -160,7 +160,7 @@ def _in_this_process(question: Experiment, folder: Path) -> tuple[float, float, 
         watch = Compute()
         logs, checkpoints = folder / "tensorboard" / config.key(), Checkpoints(checkpoint_folder(folder), config)
         row = run(config, logs, [watch], trial.user_attrs["label"], checkpoints)
-        checkpoints.remove()
+        remove_checkpoints(checkpoint_folder(folder), config.key())
         compute += watch.seconds
         return row
 

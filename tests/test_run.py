@@ -122,6 +122,7 @@ def test_a_run_keeps_a_point_of_every_epoch(first: tuple[PlannedRun, dict[str, A
     assert row["curve"][-1]["lr"] < row["curve"][0]["lr"] < 0.1
 
 
+@pytest.mark.slow
 def test_a_checkpoint_holds_the_curve(tmp_path: Path) -> None:
     """What Lightning itself saves and loads: a resumed run has the points of before."""
     ours = config(epochs=2)

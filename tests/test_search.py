@@ -87,6 +87,7 @@ def test_221_pairs_are_few_networks(backbone: str, networks: int) -> None:
             assert 1 in {block["kernel_size"] for block in point.template.blocks}
 
 
+@pytest.mark.slow
 def test_every_network_is_trained_once_a_seed_and_every_point_has_its_value(tmp_path: Path) -> None:
     drive = Drive(tmp_path, Search(space=GAMMA_B), width=2)
 
@@ -132,6 +133,7 @@ def test_the_winner_has_the_best_mean_and_is_compared_on_seeds_no_choice_has_see
     assert not {run.config.key() for run in final.runs} & {config.key() for config in drive.trained}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["all", "tpe", "random"])
 def test_a_search_stopped_half_way_goes_on_to_the_same_networks(tmp_path: Path, sampler: str) -> None:
     trials = None if sampler == "all" else 15

@@ -198,6 +198,7 @@ def test_refused_connection(monkeypatch: pytest.MonkeyPatch) -> None:
         prepare(DataConfig(name="cifar10"))
 
 
+@pytest.mark.slow
 def test_two_processes_at_once(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = publish(served, "cifar10", monkeypatch)
     script = textwrap.dedent(
