@@ -29,7 +29,7 @@ from eca_ablate.data import AblationData, DataInfo
 from eca_ablate.errors import DataError
 from eca_ablate.heads import Head, build_head, head_label
 from eca_ablate.lit import AttentionClassifier
-from eca_ablate.machine import device_name, require_precision
+from eca_ablate.machine import best_device, device_name, require_precision
 from eca_ablate.provenance import code_version, versions
 
 PARTS = ("val", "test")
@@ -80,6 +80,7 @@ def run(
             callbacks=[watch, curve, _Draws(config.seed), *callbacks, *([checkpoints] if checkpoints else [])],
             plugins=[checkpoints.io] if checkpoints else None,
             logger=_logger(log_dir, config, label),
+            deterministic="warn" if best_device().type == "cuda" else None,  # bit for bit, as a CPU is by itself
             num_sanity_val_steps=0,
             enable_checkpointing=checkpoints is not None,
             enable_progress_bar=False,
