@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from eca_ablate.heads.recalibration import Recalibration
+from eca_ablate.heads.recalibration import recalibrate
 
 
 @dataclass(frozen=True)
@@ -120,12 +120,11 @@ class ChannelHead(Head):
     def forward(self, x: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel height width"]:
         """Rescale every channel of x by its gate.
 
-        Where a backward follows, `Recalibration` saves memory traffic; a compiler fuses the formula by itself.
+        Where a backward follows, `recalibrate` saves memory traffic; a compiler fuses the formula by itself.
         """
         if torch.compiler.is_compiling() or not (torch.is_grad_enabled() and x.requires_grad):
             return x * self.gate(x)[:, :, None, None]
-        pair = Recalibration(x)
-        return pair.rescale(self._gate(pair.squeezed).to(x.dtype))
+        return recalibrate(x, self._gate)
 
     def matrix(self) -> Float[Tensor, "channel channel"]:
         """Return W of a linear head, whose logits are W y.

@@ -11,6 +11,7 @@ The two belong together. The gradient that `_Rescale` hands to the map is not th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -25,34 +26,31 @@ Vector = Float[Tensor, "batch channel"]
 _CHUNK = 2**18
 
 
-class Recalibration:
-    """One squeeze of a map and its rescale, in this order, once each.
+def recalibrate(x: Map, gate_of: Callable[[Vector], Vector]) -> Map:
+    """Return the map with every channel multiplied by its gate.
 
     Args:
-        x: the map; only `rescale` may use it afterwards.
-
-    Attributes:
-        squeezed: the means over height and width.
+        x: the map.
+        gate_of: from the means over height and width to the gates; rounded to the map's type.
     """
+    kept = _Kept()
+    squeezed, same = _Squeeze.apply(x, kept)
+    gate = gate_of(squeezed).to(x.dtype)
+    kept.gate = gate.detach()
+    rescaled: Map = _Rescale.apply(same, gate)
+    return rescaled
 
-    squeezed: Vector
 
-    def __init__(self, x: Map) -> None:
-        self._gate: Tensor | None = None
-        self.squeezed, self._x = _Squeeze.apply(x, self)
+class _Kept:
+    """What the two functions share: the gate without its graph, since a graph that held itself would never be freed."""
 
-    def rescale(self, gate: Vector) -> Map:
-        """Return the map with every channel multiplied by its gate, which is of the map's type."""
-        self._gate = gate.detach()
-        rescaled: Tensor = _Rescale.apply(self._x, gate)
-        del self._x
-        return rescaled
+    gate: Tensor
 
 
 class _Squeeze(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, pair: Recalibration) -> tuple[Tensor, Tensor]:
-        ctx.pair = pair
+    def forward(ctx: Any, x: Tensor, kept: _Kept) -> tuple[Tensor, Tensor]:
+        ctx.kept = kept
         ctx.pixels = x.shape[2] * x.shape[3]
         return x.mean((2, 3)), x.view_as(x)
 
@@ -60,7 +58,7 @@ class _Squeeze(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, squeezed: Tensor, rescaled: Tensor) -> tuple[Tensor, None]:
         """Return rescaled · gate + squeezed / pixels."""
-        gate = ctx.pair._gate[:, :, None, None]
+        gate = ctx.kept.gate[:, :, None, None]
         share = (squeezed / ctx.pixels).to(rescaled.dtype)[:, :, None, None]
         if rescaled.is_contiguous(memory_format=torch.channels_last):
             return torch.addcmul(share, rescaled, gate), None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 from eca_ablate.heads import HEADS, ChannelHead, build_head, recalibration
-from eca_ablate.heads.recalibration import Recalibration, sum_of_products
+from eca_ablate.heads.recalibration import recalibrate, sum_of_products
 
 CHANNEL = [name for name, head in HEADS.items() if issubclass(head, ChannelHead)]
 OPTIONS: dict[str, dict[str, Any]] = {"se_gc": {"groups": 4}}
@@ -184,8 +186,17 @@ def test_the_sum_of_products_in_pieces(n: int, c: int, h: int, w: int, layout: s
 def test_gradients_in_another_layout_than_the_map() -> None:
     x = torch.randn(3, 8, 5, 4, dtype=torch.double).to(memory_format=torch.channels_last).requires_grad_()
     g = torch.randn(3, 8, 5, 4, dtype=torch.double)
-    pair = Recalibration(x)
-    gate = pair.squeezed.sigmoid()
-    (ours,) = torch.autograd.grad(pair.rescale(gate), [x], g)
+    (ours,) = torch.autograd.grad(recalibrate(x, torch.sigmoid), [x], g)
     (plain,) = torch.autograd.grad(x * x.mean((2, 3)).sigmoid()[:, :, None, None], [x], g)
     torch.testing.assert_close(ours, plain)
+
+
+def test_a_step_leaves_nothing_behind() -> None:
+    head = build_head("se", 16)
+    x = torch.randn(2, 16, 4, 4).requires_grad_()
+    out = head(x)
+    out.sum().backward()
+    kept = [weakref.ref(tensor) for tensor in (x, out, *head.parameters())]
+    del head, x, out
+    gc.collect()
+    assert [ref() for ref in kept] == [None] * len(kept)
