@@ -191,7 +191,7 @@ def test_gradients_in_another_layout_than_the_map() -> None:
 
 
 def test_a_step_leaves_nothing_behind() -> None:
-    """A graph that holds itself is freed by nobody where another graph hangs on it, as in a network of several blocks."""
+    """A graph that holds itself is not freed where another hangs on it, as in a network of several blocks."""
     net = nn.Sequential(nn.Conv2d(16, 16, 1), build_head("se", 16), nn.Conv2d(16, 16, 1), build_head("eca", 16))
     net(torch.randn(23, 16, 4, 4)).sum().backward()  # nothing else has 23 rows
     del net
