@@ -17,6 +17,7 @@ PAPER_GAP = 0.72
 COMPARED = ("label", "n", "difference", "low", "high", "p", "p_adjusted", "verdict")
 DETAILS = ("sd", "correlation", "p_flip", "level", "needed", "seeds", "runs")
 _NEEDED = ("label", "key", "seed")
+_TITLES = {"none": ("vanilla",)}
 _LOWER = ("loss", "seconds")
 
 
@@ -72,9 +73,14 @@ def compare(
     table = table.reindex(columns=[*COMPARED, *(DETAILS if details else ())])
     table = table.astype({"n": "int64", **dict.fromkeys(["difference", "low", "high", "p", "p_adjusted"], "float64")})
     if details:
-        family = len(set(table.loc[table["p"].notna(), "runs"]))
+        family = family_size(table)
         table["needed"] = pd.array([_seeds(result, difference, family) for result in results], dtype="Int64")
     return table
+
+
+def family_size(compared: pd.DataFrame) -> int:
+    """Return how many distinct comparisons were corrected together, of what `compare(..., details=True)` gave."""
+    return int(compared.loc[compared["p"].notna(), "runs"].nunique())
 
 
 def find_baseline(rows: pd.DataFrame, baseline: str = BASELINE) -> str:
@@ -95,9 +101,6 @@ def find_baseline(rows: pd.DataFrame, baseline: str = BASELINE) -> str:
     if not found:
         raise UserError(one_of("baseline", baseline, labels))
     return str(found[0])
-
-
-_TITLES = {"none": ("vanilla",)}
 
 
 def values_by_seed(rows: pd.DataFrame, metric: str) -> dict[str, dict[int, float]]:

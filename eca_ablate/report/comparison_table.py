@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from eca_ablate.report.agreement import agreement, agreement_notes
-from eca_ablate.report.compare import BASELINE, METRIC, PAPER_GAP, compare, find_baseline, grain_of
+from eca_ablate.report.compare import BASELINE, METRIC, PAPER_GAP, compare, family_size, find_baseline, grain_of
 from eca_ablate.report.paired import ALPHA, LEAST, SAME, flips_reach
 from eca_ablate.report.power import spread
 
@@ -44,8 +44,7 @@ class Compared(NamedTuple):
     @property
     def family(self) -> int:
         """Return how many distinct comparisons were corrected together."""
-        tested = self.table[self.table["p"].notna()]
-        return len(set(tested["runs"]))
+        return family_size(self.table)
 
 
 def compare_table(rows: pd.DataFrame, baseline: str | None = None, metric: str = METRIC) -> Compared | None:
@@ -100,7 +99,7 @@ def comparison_csv(compared: Compared) -> str:
 
 def _notes(rows: pd.DataFrame, table: pd.DataFrame, base: str, metric: str) -> list[str]:
     tested = table[table["p"].notna()]
-    m = len(set(tested["runs"]))
+    m = family_size(table)
     grain = grain_of(rows, metric)
     notes = [f"Differences are to {base}, in percentage points of {_named(metric)}, paired by seed."]
     if grain:

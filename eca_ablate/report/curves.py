@@ -16,7 +16,7 @@ from eca_ablate.errors import UserError, one_of
 from eca_ablate.files import write_atomically
 from eca_ablate.report.cells import parse, to_text
 from eca_ablate.report.columns import Column
-from eca_ablate.report.lines import cells_of, check_header, records
+from eca_ablate.report.lines import cells_of, opened
 from eca_ablate.report.rows import FILE, SEARCH_FILE, RowsWarning, load
 
 # In the order in which they are written.
@@ -97,12 +97,7 @@ def load_curves(folder: str | Path, file: str = FILE) -> pd.DataFrame:
 
 
 def _points(path: Path, known: set[str]) -> list[dict[str, Any]]:
-    found = records(path)
-    try:
-        _, header = next(found)
-    except StopIteration:
-        raise UserError(f"{path}: the first line must name the columns, but the file is empty") from None
-    check_header(path, header, _REQUIRED)
+    header, found = opened(path, _REQUIRED)
     points: dict[tuple[str, int], dict[str, Any]] = {}
     strangers: set[str] = set()
     for line, record in found:

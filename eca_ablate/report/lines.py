@@ -44,6 +44,21 @@ def records(path: Path) -> Iterator[tuple[int, list[str]]]:
         at += used
 
 
+def opened(path: Path, required: Sequence[str]) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """Return the header of a file of results, and its further lines as `records` yields them.
+
+    Raises:
+        UserError: if the file is absent, unreadable or empty, or its header lacks a column that is required.
+    """
+    found = records(path)
+    try:
+        _, header = next(found)
+    except StopIteration:
+        raise UserError(f"{path}: the first line must name the columns, but the file is empty") from None
+    check_header(path, header, required)
+    return header, found
+
+
 def cells_of(header: Sequence[str], record: Sequence[str]) -> dict[str, str]:
     """Return the texts of a line by their columns.
 

@@ -17,7 +17,7 @@ from eca_ablate.errors import UserError, one_of
 from eca_ablate.files import write_atomically
 from eca_ablate.report.cells import to_text
 from eca_ablate.report.columns import Column
-from eca_ablate.report.lines import cells_of, check_header, records
+from eca_ablate.report.lines import cells_of, opened
 from eca_ablate.report.rows import RowsWarning
 
 POINTS_FILE = "points.csv"
@@ -144,12 +144,7 @@ def load_points(folder: str | Path) -> list[SearchPoint]:
         UserError: if the file is absent, unreadable or empty, or lacks one of `POINTS_REQUIRED`.
     """
     path = Path(folder) / POINTS_FILE
-    found = records(path)
-    try:
-        _, header = next(found)
-    except StopIteration:
-        raise UserError(f"{path}: the first line must name the columns, but the file is empty") from None
-    check_header(path, header, POINTS_REQUIRED)
+    header, found = opened(path, POINTS_REQUIRED)
     points: dict[int, SearchPoint] = {}
     for line, record in found:
         try:

@@ -15,7 +15,7 @@ from eca_ablate.errors import UserError, one_of
 from eca_ablate.files import write_atomically
 from eca_ablate.report.cells import check_row, further_labels, parse, to_text
 from eca_ablate.report.columns import COLUMNS, METRICS, REQUIRED
-from eca_ablate.report.lines import cells_of, check_header, records
+from eca_ablate.report.lines import cells_of, opened
 
 FILE = "runs.csv"
 SEARCH_FILE = "search_runs.csv"
@@ -78,12 +78,8 @@ def load(folder: str | Path, file: str = FILE) -> pd.DataFrame:
         UserError: if the file is absent, unreadable or empty, or lacks one of `REQUIRED`.
     """
     path = Path(folder) / file
-    found = records(path)
-    try:
-        _, header = next(found)
-    except StopIteration:
-        raise UserError(f"{path}: the first line must name the columns, but the file is empty") from None
-    _check_header(path, header)
+    header, found = opened(path, REQUIRED)
+    _warn_of_columns(path, header)
     runs: list[dict[str, Any]] = []
     seen: dict[str, int] = {}
     cells: dict[tuple[str, int], int] = {}
@@ -107,8 +103,7 @@ def load(folder: str | Path, file: str = FILE) -> pd.DataFrame:
     return _frame(runs, [*COLUMNS, *(name for name in header if name not in COLUMNS)])
 
 
-def _check_header(path: Path, header: list[str]) -> None:
-    check_header(path, header, REQUIRED)
+def _warn_of_columns(path: Path, header: list[str]) -> None:
     absent = [name for name in COLUMNS if name not in header]
     if absent:
         guessed = [name for name in ("network", "status") if name in absent]

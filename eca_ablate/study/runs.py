@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.pruners import BasePruner
 from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -25,18 +24,9 @@ Execute = Callable[[RunConfig, Trial], dict[str, Any]]
 
 
 class RunsStudy(Ledger):
-    """The ledger with the work itself, as a worker does it: one run after another.
+    """The ledger with the work itself, as a worker does it: one run after another."""
 
-    Args:
-        url: of the storage, as SQLAlchemy takes it.
-        folder: of the results.
-        metric: the column of a row that is the value of its trial.
-        pruner: of runs, on the values they report.
-    """
-
-    def __init__(self, url: str, folder: Path, metric: str = "val_top1", pruner: BasePruner | None = None) -> None:
-        super().__init__(url, folder, metric, pruner)
-        self._in_hand: int | None = None
+    _in_hand: int | None = None
 
     def work(
         self,
