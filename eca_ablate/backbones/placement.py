@@ -6,11 +6,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from eca_ablate.heads import Head
-from eca_ablate.heads.base import NoHead
+from eca_ablate.heads.base import ChannelHead, NoHead
 
 MakeHead = Callable[[int], nn.Module | None]
 
@@ -62,7 +63,7 @@ def places(net: nn.Module) -> list[Place]:
 def attach(net: nn.Module, make_head: MakeHead) -> nn.Module:
     """Put a head behind the last normalisation of every residual block, in place.
 
-    That normalisation becomes `nn.Sequential(norm=..., head=...)`, so load pretrained weights before. In the terms of
+    That normalisation becomes a `nn.Sequential(norm=..., head=...)`, so load pretrained weights before. In the terms of
     the block's own `forward`, bn2(conv2(·)) + x becomes **head(** bn2(conv2(·)) **)** + x, and nothing else changes.
 
     Args:
@@ -81,8 +82,35 @@ def attach(net: nn.Module, make_head: MakeHead) -> nn.Module:
     for place, head in zip(found, heads, strict=True):
         if head is not None and not isinstance(head, NoHead):
             norm = getattr(place.block, place.norm)
-            setattr(place.block, place.norm, nn.Sequential(OrderedDict(norm=norm, head=head)))
+            setattr(place.block, place.norm, NormAndHead(norm, head))
     return net
+
+
+class NormAndHead(nn.Sequential):
+    """A head behind its normalisation: one after the other in training, one pass over the map in evaluation."""
+
+    def __init__(self, norm: nn.Module, head: nn.Module) -> None:
+        super().__init__(OrderedDict(norm=norm, head=head))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise, then apply the head.
+
+        Both run on their own wherever something could tell: in training, under autograd or a compiler, with a
+        normalisation that is not BatchNorm2d with running statistics, and with hooks on one of them.
+        """
+        norm, head = self
+        if (
+            isinstance(head, ChannelHead)
+            and type(norm) is nn.BatchNorm2d
+            and norm.affine
+            and norm.running_var is not None
+            and norm.running_mean is not None
+            and not (norm.training or torch.is_grad_enabled() or torch.compiler.is_compiling())
+            and not any(one._forward_hooks or one._forward_pre_hooks for one in self)
+        ):
+            scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+            return head.after_affine(x, scale, torch.addcmul(norm.bias, norm.running_mean, scale, value=-1))
+        return head(norm(x))  # type: ignore[no-any-return]
 
 
 def heads_of(net: nn.Module) -> list[Head]:

@@ -11,7 +11,7 @@ from typing import Any
 from eca_ablate.config.parts import BackboneConfig, DataConfig, Recipe
 
 # Raised whenever the same configuration would train differently than before, so that old rows are not reused.
-SEMANTICS = 2
+SEMANTICS = 3
 
 
 @dataclass(frozen=True)

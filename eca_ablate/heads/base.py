@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from eca_ablate.heads.recalibration import recalibrate
+from eca_ablate.heads.recalibration import affine, recalibrate, rescale, squeeze
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class ChannelHead(Head):
         Under autocast an element-wise product keeps the weights' float32 where a matrix product does not: without the
         cast SE-Var2 and ECA-NS, and they alone, would widen the map.
         """
-        return self._gate(x.mean((2, 3))).to(x.dtype)
+        return self._gate(squeeze(x)).to(x.dtype)
 
     def _gate(self, y: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch channel"]:
         return torch.sigmoid(self.logits(y))
@@ -122,9 +122,26 @@ class ChannelHead(Head):
 
         Where a backward follows, `recalibrate` saves memory traffic; a compiler fuses the formula by itself.
         """
-        if torch.compiler.is_compiling() or not (torch.is_grad_enabled() and x.requires_grad):
+        if torch.compiler.is_compiling():
             return x * self.gate(x)[:, :, None, None]
-        return recalibrate(x, self._gate)
+        if torch.is_grad_enabled() and x.requires_grad:
+            return recalibrate(x, self._gate)
+        return rescale(x, self.gate(x))
+
+    @final
+    def after_affine(
+        self,
+        x: Float[Tensor, "batch channel height width"],
+        scale: Float[Tensor, " channel"],
+        shift: Float[Tensor, " channel"],
+    ) -> Float[Tensor, "batch channel height width"]:
+        """Return `self(scale · x + shift)`, one of each a channel, without making the map in between.
+
+        The mean of an affine map is the affine map of the mean, and so is its multiple: normalisation in evaluation and
+        the head behind it write the map once.
+        """
+        gate = self._gate(torch.addcmul(shift, squeeze(x), scale))
+        return affine(x, (gate * scale).to(x.dtype), (gate * shift).to(x.dtype))
 
     def matrix(self) -> Float[Tensor, "channel channel"]:
         """Return W of a linear head, whose logits are W y.

@@ -40,9 +40,7 @@ class ECANS(ChannelHead):
 
     def logits(self, y: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch channel"]:
         """Each channel's neighbourhood times its own row."""
-        pad = self.kernel_size // 2
-        neighbours = functional.pad(y, (pad, pad)).unfold(1, self.kernel_size, 1)
-        return (neighbours * self.weight).sum(-1)
+        return weighted_neighbours(y, self.weight)
 
     def matrix(self) -> Float[Tensor, "channel channel"]:
         """Return the band matrix."""
@@ -120,9 +118,8 @@ class ECA(ChannelHead):
         return cls(channels, kernel_size)
 
     def logits(self, y: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch channel"]:
-        """Convolve along the channels."""
-        logits: Tensor = self.conv(y[:, None, :])
-        return logits[:, 0, :]
+        """Convolve along the channels; as a sum of products, which for one feature is faster than Conv1d."""
+        return weighted_neighbours(y, self.conv.weight[0])
 
     def matrix(self) -> Float[Tensor, "channel channel"]:
         """Return the banded Toeplitz matrix."""
@@ -158,6 +155,21 @@ def odd_kernel_size(kernel_size: object, channels: int) -> int:
         near = f"{k - 1} or {k + 1}"
         raise ValueError(f"`kernel_size` must be odd to keep {channels} channels, but got {k}; try {near}")
     return k
+
+
+def weighted_neighbours(
+    y: Float[Tensor, "batch channel"], weight: Float[Tensor, "row k"]
+) -> Float[Tensor, "batch channel"]:
+    """Return Σ_j w_ij y_{i+j}, |j| <= (k-1)/2, with zeros beyond the ends.
+
+    Args:
+        y: the squeezed map.
+        weight: one row for all channels, or one each.
+    """
+    channels, k = y.shape[1], weight.shape[1]
+    padded = functional.pad(y, (k // 2, k // 2))
+    neighbours = torch.stack([padded[:, j : j + channels] for j in range(k)])
+    return (neighbours * weight.t()[:, None, :]).sum(0)
 
 
 def band(rows: Float[Tensor, "channel k"]) -> Float[Tensor, "channel channel"]:

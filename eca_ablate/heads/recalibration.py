@@ -23,7 +23,9 @@ Map = Float[Tensor, "batch channel height width"]
 Vector = Float[Tensor, "batch channel"]
 
 # Elements of the product that are summed at a time on a CPU, so that they stay in its cache.
-_CHUNK = 2**18
+_CHUNK = 2**20
+# Below this many channels, an element-wise operation that runs along the channels ends before it is vectorised.
+_FEW_CHANNELS = 64
 
 
 def recalibrate(x: Map, gate_of: Callable[[Vector], Vector]) -> Map:
@@ -41,6 +43,30 @@ def recalibrate(x: Map, gate_of: Callable[[Vector], Vector]) -> Map:
     return rescaled
 
 
+def squeeze(x: Map) -> Vector:
+    """Return the means over height and width.
+
+    `Tensor.mean` of bfloat16 on a CPU begins with a copy of the map in float32; `sum` adds in float32 without one.
+    """
+    if x.dtype is torch.bfloat16 and x.device.type == "cpu":
+        pixels, axis = _flat(x, _channels_last(x))
+        return pixels.sum(axis).div_(pixels.shape[axis])
+    return x.mean((2, 3))
+
+
+def rescale(x: Map, gate: Vector) -> Map:
+    """Return the map with every channel multiplied by its gate."""
+    return x * _rows(gate, x)
+
+
+def affine(x: Map, scale: Vector, shift: Vector) -> Map:
+    """Return scale · x + shift, one of each a channel, in the map's type."""
+    scale, shift = _rows(scale, x), _rows(shift, x)
+    if _channels_last(x):
+        return torch.addcmul(shift, x, scale)
+    return (x * scale).add_(shift)  # addcmul is slow where the broadcast is not along rows
+
+
 class _Kept:
     """What the two functions share: the gate without its graph, since a graph that held itself would never be freed."""
 
@@ -52,24 +78,20 @@ class _Squeeze(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, kept: _Kept) -> tuple[Tensor, Tensor]:
         ctx.kept = kept
         ctx.pixels = x.shape[2] * x.shape[3]
-        return x.mean((2, 3)), x.view_as(x)
+        return squeeze(x), x.view_as(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, squeezed: Tensor, rescaled: Tensor) -> tuple[Tensor, None]:
         """Return rescaled · gate + squeezed / pixels."""
-        gate = ctx.kept.gate[:, :, None, None]
-        share = (squeezed / ctx.pixels).to(rescaled.dtype)[:, :, None, None]
-        if rescaled.is_contiguous(memory_format=torch.channels_last):
-            return torch.addcmul(share, rescaled, gate), None
-        return (rescaled * gate).add_(share), None  # addcmul is slow where the broadcast is not along rows
+        return affine(rescaled, ctx.kept.gate, (squeezed / ctx.pixels).to(rescaled.dtype)), None
 
 
 class _Rescale(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, gate: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        return x * gate[:, :, None, None]
+        return rescale(x, gate)
 
     @staticmethod
     @once_differentiable
@@ -82,10 +104,10 @@ class _Rescale(torch.autograd.Function):
 def sum_of_products(a: Map, b: Map) -> Vector:
     """Return Σ a·b over height and width; on a CPU without a product of the map's size in memory."""
     n, c, h, w = a.shape
-    if a.is_contiguous(memory_format=torch.channels_last):
-        a, b, axis = a.permute(0, 2, 3, 1).reshape(n, h * w, c), b.permute(0, 2, 3, 1).reshape(n, h * w, c), 1
-    else:
-        a, b, axis = a.reshape(n, c, h * w), b.reshape(n, c, h * w), 2
+    last = _channels_last(a)
+    if last and a.device.type == "cpu" and a.dtype is not torch.bfloat16:
+        return _sum_row_by_row(a, b)  # would add up in bfloat16, too coarse
+    (a, axis), (b, _) = _flat(a, last), _flat(b, last)
     images = max(1, _CHUNK // (c * h * w))
     if images >= n or a.device.type != "cpu":
         return (a * b).sum(axis)
@@ -96,3 +118,33 @@ def sum_of_products(a: Map, b: Map) -> Vector:
         torch.mul(a[part], b[part], out=product[: part.stop - first])
         torch.sum(product[: part.stop - first], axis, out=sums[part])
     return sums
+
+
+def _sum_row_by_row(a: Map, b: Map) -> Vector:
+    """Return Σ a·b: one row of every image at a time is added to sums that stay in the cache."""
+    rows = zip(a.permute(2, 0, 3, 1), b.permute(2, 0, 3, 1), strict=True)  # each (batch, width, channel)
+    row, other = next(rows)
+    sums: Tensor = row * other
+    for row, other in rows:
+        sums.addcmul_(row, other)
+    return sums.sum(1)
+
+
+def _channels_last(x: Map) -> bool:
+    return x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _flat(x: Map, channels_last: bool) -> tuple[Tensor, int]:
+    """Return the map with height and width as one axis, and which one that is."""
+    n, c, h, w = x.shape
+    if channels_last:
+        return x.permute(0, 2, 3, 1).reshape(n, h * w, c), 1
+    return x.reshape(n, c, h * w), 2
+
+
+def _rows(values: Vector, x: Map) -> Tensor:
+    """Return one value a channel in a shape that multiplies the map; for few channels, written out along a row."""
+    column = values[:, :, None, None]
+    if x.shape[1] >= _FEW_CHANNELS or x.device.type != "cpu" or not _channels_last(x):
+        return column
+    return column.expand(-1, -1, 1, x.shape[3]).contiguous(memory_format=torch.channels_last)

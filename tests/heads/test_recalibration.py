@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 from eca_ablate.heads import HEADS, ChannelHead, build_head, recalibration
-from eca_ablate.heads.recalibration import recalibrate, sum_of_products
+from eca_ablate.heads.recalibration import recalibrate, squeeze, sum_of_products
 
 CHANNEL = [name for name, head in HEADS.items() if issubclass(head, ChannelHead)]
 OPTIONS: dict[str, dict[str, Any]] = {"se_gc": {"groups": 4}}
@@ -176,10 +176,26 @@ def test_second_derivatives_are_refused() -> None:
 @given(st.integers(1, 5), st.sampled_from([1, 3, 8]), st.integers(1, 9), st.integers(1, 9), st.sampled_from([*LAYOUTS]))
 def test_the_sum_of_products_in_pieces(n: int, c: int, h: int, w: int, layout: str) -> None:
     a, b = (torch.randn(n, c, h, w, dtype=torch.double).to(memory_format=LAYOUTS[layout]) for _ in range(2))
+    low, other = a.bfloat16(), b.bfloat16()
     for elements in (1, 200, 10_000):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(recalibration, "_CHUNK", elements)
             torch.testing.assert_close(sum_of_products(a, b), (a * b).sum((2, 3)), rtol=1e-10, atol=1e-10)
+            torch.testing.assert_close(sum_of_products(low, other), (low * other).sum((2, 3)), rtol=0.02, atol=0.01)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("channels", [16, 96])
+def test_the_squeeze_is_as_exact_as_the_mean(dtype: torch.dtype, layout: str, channels: int) -> None:
+    """The sum is not what is rounded: adding up ten thousand pixels in bfloat16 would lose most of them."""
+    x = (torch.rand(2, channels, 100, 100) + 7).to(dtype).to(memory_format=LAYOUTS[layout])
+    exact = x.double().mean((2, 3))
+    ours, theirs = ((mean.double() - exact).abs().max().item() for mean in (squeeze(x), x.mean((2, 3))))
+    assert squeeze(x).dtype == dtype
+    assert ours <= 2 * theirs + 1e-6 + (
+        0.04 if dtype == torch.bfloat16 else 0
+    )  # one rounding more of a number near 7.5
 
 
 def test_gradients_in_another_layout_than_the_map() -> None:
