@@ -13,7 +13,9 @@ from typing import Any
 
 from eca_ablate import allocator
 
-allocator.tune()  # before torch is imported
+AS_IT_IS = "BENCHMARK_ALLOCATOR_AS_IT_IS"  # in the environment of a process that stands for other people's programs
+if AS_IT_IS not in os.environ:
+    allocator.tune()  # before torch is imported
 
 import torch  # noqa: E402
 

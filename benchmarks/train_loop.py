@@ -10,22 +10,20 @@ lightning       what one writes today: a LightningModule that logs its loss, a T
                 with two workers and torchvision's transforms, fp32, contiguous
 timm            timm's loader, augmentation and optimiser around its training step, fp32, contiguous
 
-Each is a process of its own that trains a number of steps when it is its turn and sleeps otherwise, within one epoch,
-so that neither start-up nor evaluation is measured.
+The last two leave the C library's allocator as they find it, as programs do that know nothing of this package. Each is
+a process of its own that trains a number of steps when it is its turn and sleeps otherwise, within one epoch, so that
+neither start-up nor evaluation is measured.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import images
 import numpy as np
@@ -40,6 +38,7 @@ from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
+from turns import Turns, loops
 
 from eca_ablate.checkpoint import Checkpoints
 from eca_ablate.config import BackboneConfig, BackboneName, DataConfig, Experiment, Recipe, RunConfig
@@ -52,27 +51,10 @@ from eca_ablate.machine import best_device, native_bf16
 from eca_ablate.plan import make_plan
 from eca_ablate.run import build_net, run
 
-CHUNK = {"resnet20": 8, "resnet18": 2}  # steps a turn
+CHUNK = {"resnet20": 6, "resnet18": 1}  # steps a turn
+ROUNDS = {"resnet20": 10, "resnet18": 4}
 GPU_CHUNK = 64
 LOADER_WORKERS = 2
-
-
-class Turns:
-    """Trains `chunk` steps whenever a line comes in, and answers with the seconds they took."""
-
-    def __init__(self, chunk: int) -> None:
-        self._chunk, self._steps, self._began = chunk, 0, 0.0
-        self._answers = os.fdopen(os.dup(1), "w", buffering=1)  # whatever becomes of standard output
-
-    def step(self) -> None:
-        """Note that a step begins; where a turn ends, wait for the next."""
-        if self._steps % self._chunk == 0:
-            timing.synchronise()
-            self._answers.write(f"{time.perf_counter() - self._began if self._steps else 'ready'}\n")
-            if not sys.stdin.readline():
-                os._exit(0)  # no epoch is to be finished
-            self._began = time.perf_counter()
-        self._steps += 1
 
 
 class LightningTurns(Callback):
@@ -221,12 +203,30 @@ def timm_loop(config: RunConfig, turns: Turns) -> None:
             optimizer.step()
 
 
-WAYS: dict[str, tuple[Callable[[RunConfig, Turns], None], bool]] = {  # and whether in the machine's own precision
-    "bare": (bare, True),
-    "ours": (ours, True),
-    "ours, fp32": (ours, False),
-    "lightning": (lightning_defaults, False),
-    "timm": (timm_loop, False),
+class Way(NamedTuple):
+    """One of the ways.
+
+    Args:
+        loop: trains for ever.
+        own_precision: in the machine's own one, else in fp32.
+        tuned: whether the allocator is.
+    """
+
+    loop: Callable[[RunConfig, Turns], None]
+    own_precision: bool
+    tuned: bool
+
+    def precision(self) -> str:
+        """Return the precision on this machine."""
+        return "bf16" if self.own_precision and native_bf16() else "fp32"
+
+
+WAYS = {
+    "bare": Way(bare, own_precision=True, tuned=True),
+    "ours": Way(ours, own_precision=True, tuned=True),
+    "ours, fp32": Way(ours, own_precision=False, tuned=True),
+    "lightning": Way(lightning_defaults, own_precision=False, tuned=False),
+    "timm": Way(timm_loop, own_precision=False, tuned=False),
 }
 
 
@@ -236,97 +236,40 @@ def images_for(quick: bool) -> tuple[str, DataConfig]:
     return found or ("noise in the shape of CIFAR-10", images.noise(300 if quick else 10_000))
 
 
-class Loop:
-    """A process that trains in one way, a turn at a time."""
-
-    def __init__(self, way: str, name: str, chunk: int, quick: bool, log: Any) -> None:
-        self.images = chunk * Recipe().batch_size
-        command = [sys.executable, __file__, "--way", way, "--net", name, "--chunk", str(chunk)]
-        self._process = subprocess.Popen(
-            command + (["--quick"] if quick else []),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-        if self._line() != "ready":
-            raise RuntimeError(f"the loop `{way}` did not begin")
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            text = line.strip()
-            if text == "ready" or text.replace(".", "", 1).replace("e-", "", 1).isdigit():
-                return text
-        raise RuntimeError(f"a loop ended with exit code {self._process.wait()}")
-
-    def turn(self) -> float:
-        """Train a turn; return images a second."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("go\n")
-        self._process.stdin.flush()
-        return self.images / float(self._line())
-
-    def end(self) -> None:
-        """Let it end."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(10)
-        self._process.kill()
-
-
-@contextlib.contextmanager
-def loops(name: str, chunk: int, quick: bool) -> Iterator[dict[str, Loop]]:
-    """Start a process for every way."""
-    with tempfile.TemporaryFile("w+") as log, contextlib.ExitStack() as stack:
-        started: dict[str, Loop] = {}
-        try:
-            for way in WAYS:
-                started[way] = Loop(way, name, chunk, quick, log)
-                stack.callback(started[way].end)
-        except RuntimeError:
-            log.seek(0)
-            sys.stderr.write(log.read()[-4000:])
-            raise
-        yield started
-
-
 def main() -> None:
     """Measure both networks, or be one of the loops."""
     parser = record.options(__doc__.partition("\n")[0] if __doc__ else "")
-    parser.add_argument("--rounds", type=int, metavar="N", help="turns of each loop (default: 10; ResNet-18: 5)")
+    parser.add_argument("--rounds", type=int, metavar="N", help=f"turns of each loop (default: {ROUNDS})")
     parser.add_argument("--net", choices=list(CHUNK), help="only this one")
     parser.add_argument("--way", choices=list(WAYS), help="be this loop (for the benchmark itself)")
     parser.add_argument("--chunk", type=int, default=1, help="steps a turn (likewise)")
     given = parser.parse_args()
     title, data = images_for(given.quick)
     if given.way:
-        loop, own = WAYS[given.way]
-        precision = "bf16" if own and native_bf16() else "fp32"
-        loop(configuration(given.net, precision, data), Turns(given.chunk))
+        way = WAYS[given.way]
+        way.loop(configuration(given.net, way.precision(), data), Turns(given.chunk))
         return
     load(data)  # decoded once, for all
     rows: list[dict[str, Any]] = []
     for name in [given.net] if given.net else list(CHUNK)[: 1 if given.quick else None]:
-        rounds = given.rounds or (1 if given.quick else 10 if name == "resnet20" else 5)
+        rounds = given.rounds or (1 if given.quick else ROUNDS[name])
         chunk = 1 if given.quick else GPU_CHUNK if record.on_gpu() else CHUNK[name]
         speeds: dict[str, list[float]] = {way: [] for way in WAYS}
-        with loops(name, chunk, given.quick) as started:
+        command = [sys.executable, __file__, "--net", name, "--chunk", str(chunk), *["--quick"] * given.quick]
+        with loops({label: ([*command, "--way", label], way.tuned) for label, way in WAYS.items()}) as started:
             for turn in range(rounds + 1):
-                for way in list(WAYS)[:: 1 if turn % 2 else -1]:
-                    speed = started[way].turn()
+                for label in list(WAYS)[:: 1 if turn % 2 else -1]:
+                    speed = chunk * Recipe().batch_size / started[label].turn()
                     if turn:  # the first one warms up
-                        speeds[way].append(speed)
-        for way in WAYS:
-            own = WAYS[way][1] and native_bf16()
-            row: dict[str, Any] = {"network": name, "loop": way, "images": title, "batch": Recipe().batch_size}
-            row |= {"precision": "bf16" if own else "fp32", "turns": rounds, "steps_a_turn": chunk}
-            row |= timing.spread(speeds[way], "images_per_s", 4)
+                        speeds[label].append(speed)
+        for label, way in WAYS.items():
+            row: dict[str, Any] = {"network": name, "loop": label, "images": title, "batch": Recipe().batch_size}
+            row |= {"precision": way.precision(), "turns": rounds, "steps_a_turn": chunk}
+            row |= timing.spread(speeds[label], "images_per_s", 4)
             for other in ("bare", "lightning", "timm"):
-                row |= timing.spread(timing.ratios(speeds, way, other), f"to_{other}")
-            rows.append(row)
-        record.write(given.out / "train_loop.csv", [{**row, **record.conditions()} for row in rows])
+                row |= timing.spread(timing.ratios(speeds, label, other), f"to_{other}")
+            rows.append({**row, **record.conditions(), "keeps_large_blocks": way.tuned})
+        record.write(given.out / "train_loop.csv", rows)
     print(timing.table(rows, ("network", "loop", "precision", "images_per_s", "to_bare", "to_lightning", "to_timm")))
 
 
