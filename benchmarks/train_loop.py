@@ -129,6 +129,7 @@ def bare(config: RunConfig, turns: Turns) -> None:
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
         weight_decay=recipe.weight_decay,
+        fused=True,
     )
     schedule = build_schedule(optimizer, recipe, recipe.epochs * len(batches))
     loss_of = nn.CrossEntropyLoss()

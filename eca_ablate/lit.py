@@ -142,6 +142,7 @@ class AttentionClassifier(LightningModule):
             momentum=recipe.momentum,
             nesterov=recipe.nesterov,
             weight_decay=recipe.weight_decay,
+            fused=True,  # the same numbers in one pass over the weights
         )
         steps = int(self.trainer.estimated_stepping_batches)
         scheduler = build_schedule(optimizer, recipe, steps)
