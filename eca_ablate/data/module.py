@@ -15,7 +15,7 @@ from eca_ablate.data.augment import Normaliser
 from eca_ablate.data.batches import EvalBatches, TrainBatches
 from eca_ablate.data.dataset import DataInfo, DataSet, Split
 from eca_ablate.data.resume import Resumable
-from eca_ablate.data.sets import StreamPart, describe, load, prepare, resolve_augmentation, streams
+from eca_ablate.data.sets import StreamPart, load, look, prepare, resolve_augmentation, streams
 from eca_ablate.data.stream import EpochSampler, StreamBatches, StreamedImages
 from eca_ablate.errors import ConfigError
 
@@ -39,7 +39,8 @@ class AblationData(LightningDataModule):
     def __init__(self, config: DataConfig, recipe: Recipe | None = None, seed: int = 0) -> None:
         super().__init__()
         self.config = config
-        self.info: DataInfo = describe(config)
+        self.info: DataInfo
+        self.info, self._opened = look(config)
         recipe = recipe or Recipe()
         if config.stream and recipe.augment == "auto":  # streamed images have no common size to crop
             recipe = replace(recipe, augment="resized_crop")
@@ -61,7 +62,7 @@ class AblationData(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Download and decode what is missing."""
-        if not self.config.stream:
+        if not self.config.stream and not self.info.prepared:
             prepare(self.config)
 
     def setup(self, stage: str | None = None) -> None:
@@ -77,7 +78,7 @@ class AblationData(LightningDataModule):
                 "devices instead",
             )
         if self._data is None and not self.config.stream:
-            self._data = load(self.config)
+            self._data = load(self.config, self._opened if self.info.prepared else None)
 
     def train_dataloader(self) -> Iterable[Any]:
         """Return shuffled, augmented batches of the training images."""
@@ -137,7 +138,7 @@ class AblationData(LightningDataModule):
 
     def _streamed(self, split: Split, device: torch.device) -> Iterable[Any]:
         if self._streams is None:
-            self._streams = streams(self.config)
+            self._streams = streams(self.config, self._opened)
         part = self._streams[split]
         train = split is Split.TRAIN
         images = StreamedImages(

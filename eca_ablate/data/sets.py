@@ -27,7 +27,13 @@ def describe(config: DataConfig) -> DataInfo:
         DataError: if the folder of an `imagefolder` is absent or cannot be used.
         ConfigError: if a chosen class does not exist.
     """
-    return _describe(config, SOURCES[config.name].open(config))
+    return look(config)[0]
+
+
+def look(config: DataConfig) -> tuple[DataInfo, Opened]:
+    """Return `describe(config)`, and for `load` and `streams` what it found: a large tree is not to be read twice."""
+    opened = SOURCES[config.name].open(config)
+    return _describe(config, opened), opened
 
 
 def prepare(config: DataConfig) -> DataInfo:
@@ -37,16 +43,19 @@ def prepare(config: DataConfig) -> DataInfo:
         DataError: if the archive cannot be had or is altered, or an image cannot be read.
         ConfigError: if a chosen class does not exist.
     """
-    opened = SOURCES[config.name].open(config)
-    info = _describe(config, opened)
+    info, opened = look(config)
     if not info.prepared:
         _entry(config, opened).read_or_build(lambda: opened.build(image_size(config)))
         info = _describe(config, opened)
     return info
 
 
-def load(config: DataConfig) -> DataSet:
+def load(config: DataConfig, opened: Opened | None = None) -> DataSet:
     """Return the three splits in memory, prepared first if they are not.
+
+    Args:
+        config: which images.
+        opened: what `look` found, if it said that they are prepared.
 
     Raises:
         DataError: as `prepare`.
@@ -54,7 +63,7 @@ def load(config: DataConfig) -> DataSet:
     """
     if config.stream:
         raise ConfigError("data.stream", "streamed images are not loaded as a whole; use `AblationData`")
-    opened = SOURCES[config.name].open(config)
+    opened = opened or SOURCES[config.name].open(config)
     size = image_size(config)
     if opened.keep:
         listing, images = _entry(config, opened).read_or_build(lambda: opened.build(size))
@@ -91,9 +100,9 @@ class StreamPart:
     labels: Labels
 
 
-def streams(config: DataConfig) -> dict[Split, StreamPart]:
-    """Return which files each split of a streamed tree has; the files are not opened."""
-    listing = SOURCES[config.name].open(config).listing
+def streams(config: DataConfig, opened: Opened) -> dict[Split, StreamPart]:
+    """Return which files each split of a streamed tree has, as `look` found it; the files are not opened."""
+    listing = opened.listing
     assert listing is not None  # noqa: S101  (a tree can always be listed)
     labels = _relabel(listing, choose_classes(listing.classes, config.classes))
     return {

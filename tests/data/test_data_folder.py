@@ -13,6 +13,7 @@ from PIL import Image
 
 from eca_ablate.config import DataConfig
 from eca_ablate.data import describe, load, prepare
+from eca_ablate.data.folder import scan
 from eca_ablate.errors import ConfigError, DataError
 
 Tree = Callable[..., Path]
@@ -46,6 +47,13 @@ def test_layouts(tree: Tree, layout: dict[str, int], counts: tuple[int, int, int
     assert data.train.images.dtype == np.uint8
     assert data.classes == before.classes
     assert set(data.test.labels.tolist()) == {0, 1}
+
+
+def test_order_is_that_of_paths_part_by_part(tree: Tree) -> None:
+    """As `Path` sorts, so that a split does not depend on how the tree is walked: `-` comes before `/` in text."""
+    root = tree({"train/a/x": 2, "train/a/x-y": 2, "train/a/x.y": 1, "train/b": 1, "test/a": 1, "test/b": 1})
+    keys = scan(root, None).keys
+    assert list(keys) == [path.relative_to(root).as_posix() for path in sorted(root.rglob("*.png"))]
 
 
 def test_images_are_the_files(tree: Tree) -> None:

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from eca_ablate.config import DataConfig, Recipe
-from eca_ablate.data import AblationData, describe, resolve_augmentation
+from eca_ablate.data import AblationData, describe, folder, prepare, resolve_augmentation
 from eca_ablate.errors import ConfigError
 
 pytestmark = [
@@ -134,3 +134,30 @@ def test_auto_is_resolved(size: int, augment: str) -> None:
 def test_photographs_are_mirrored(tree: Callable[..., Path]) -> None:
     config = DataConfig(name="imagefolder", root=str(tree({"a": 5, "b": 5})), image_size=8)
     assert resolve_augmentation(Recipe(), describe(config)).flip is True
+
+
+def test_a_run_lists_its_tree_once(tree: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    root, listed = tree({"train/a": 40, "train/b": 40, "test/a": 4, "test/b": 4}, side=8), []
+    config = DataConfig("imagefolder", root=str(root), image_size=8)
+    prepare(config)
+    scan = folder.scan
+    monkeypatch.setattr(folder, "scan", lambda *given: listed.append(given) or scan(*given))
+    data, run = AblationData(config, Recipe(batch_size=16)), trainer(1)
+    run.fit(Linear(), datamodule=data)
+    run.test(Linear(), datamodule=data, verbose=False)
+    assert len(listed) == 1
+
+
+def test_images_that_change_before_they_are_prepared(tree: Callable[..., Path]) -> None:
+    """What was seen before they changed is not kept under the name of what they were."""
+    root = tree({"train/a": 20, "train/b": 20, "test/a": 4, "test/b": 4}, side=8)
+    config = DataConfig("imagefolder", root=str(root), image_size=8)
+    data, before = AblationData(config), describe(config).fingerprint
+    (root / "train/a/000.png").write_bytes((root / "train/b/001.png").read_bytes())
+    data.prepare_data()
+    data.setup()
+    after = describe(config)
+    assert after.prepared
+    assert after.fingerprint != before
+    (root / "train/a/000.png").unlink()
+    assert not describe(config).prepared

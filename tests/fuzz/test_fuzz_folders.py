@@ -58,7 +58,8 @@ def grow(root: Path, entries: list[tuple[list[bytes], bytes, str, bytes]], ordin
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if kind == "file":
-                path.write_bytes(content)
+                with path.open("xb") as file:  # never into a link or a pipe of the same name
+                    file.write(content)
             elif kind == "empty folder":
                 path.mkdir(exist_ok=True)
             elif kind == "fifo":
