@@ -112,7 +112,7 @@ def main() -> None:
     """Measure every shape, layout and precision, and write the rows."""
     parser = record.options(__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--batch-size", type=int, metavar="N", help="images (default: 16; on a GPU 128)")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N")
+    parser.add_argument("--rounds", type=int, default=11, metavar="N")
     given = parser.parse_args()
     batch = given.batch_size or (2 if given.quick else 128 if record.on_gpu() else 16)
     shapes = SHAPES[-1:] if given.quick else SHAPES

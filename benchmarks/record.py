@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,9 @@ def conditions(threads: int | None = None) -> dict[str, Any]:
     }
 
 
+@cache
 def on_gpu() -> bool:
-    """Say whether figures are a GPU's."""
+    """Say whether figures are a GPU's; found out once, since asking takes a part of what is timed."""
     return best_device().type == "cuda"
 
 
