@@ -40,7 +40,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 from turns import Turns, loops
 
-from eca_ablate.checkpoint import Checkpoints
+from eca_ablate.checkpoint import EVERY_SECONDS, Checkpoints
 from eca_ablate.config import BackboneConfig, BackboneName, DataConfig, Experiment, Recipe, RunConfig
 from eca_ablate.data import AblationData
 from eca_ablate.data.batches import TrainBatches
@@ -145,9 +145,10 @@ def bare(config: RunConfig, turns: Turns) -> None:
 
 
 def ours(config: RunConfig, turns: Turns) -> None:
-    """Train as every run of an experiment does."""
-    with tempfile.TemporaryDirectory() as folder:
-        run(config, Path(folder) / "run", [LightningTurns(turns)], checkpoints=Checkpoints(Path(folder), config))
+    """Train as every run of an experiment does, with time for a checkpoint counted while others have their turn too."""
+    with tempfile.TemporaryDirectory() as place:
+        checkpoints = Checkpoints(Path(place), config, every=EVERY_SECONDS * len(WAYS))
+        run(config, Path(place) / "run", [LightningTurns(turns)], checkpoints=checkpoints)
 
 
 def lightning_defaults(config: RunConfig, turns: Turns) -> None:
