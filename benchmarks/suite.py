@@ -4,9 +4,9 @@ Run:      python benchmarks/suite.py
 Writes:   results/benchmarks/suite.csv
 
 `start_s` and `total_s` are of the suite as `eca-ablate run` trains it: from the start of its workers to the first run,
-and to the end of the last. `share_outside` is of a worker that trains the same suite in this process, whose clock runs
-from the first run's start to the end of the last: 1 - (forward + backward + optimiser, evaluation's forward included) /
-all of it. What a worker does besides is in it: the study, data, networks, metrics, curves, TensorBoard, rows. Tables
+and to the end of the last. `share_outside` is of a worker that trains the same suite in this process, which has trained
+a small network before (what is imported then is start-up), and whose clock runs from the first run's start to the end of
+the last: 1 - (forward + backward + optimiser, evaluation's forward included) / all of it. What a worker does besides is in it: the study, data, networks, metrics, curves, TensorBoard, rows. Tables
 and figures are made once, after the last run, and stand apart as `report_s`.
 """
 
@@ -34,6 +34,11 @@ from eca_ablate.report.publish import publish
 from eca_ablate.run import run
 from eca_ablate.storage import storage_url
 from eca_ablate.study import RunsStudy, export
+
+
+LITTLE = Experiment(
+    backbone=BackboneConfig("resnet20", width=0.25), recipe=Recipe(epochs=1), seeds=1, heads=["none", "eca"]
+)
 
 
 class Compute(Callback):
@@ -81,12 +86,9 @@ class Compute(Callback):
 
 def experiments(quick: bool) -> dict[str, tuple[str, Experiment]]:
     """Return the suites: a title of their images, and the experiment."""
-    digits = Experiment(backbone=BackboneConfig("resnet20", width=2), recipe=Recipe(epochs=8), seeds=1)
     if quick:
-        little = Experiment(
-            backbone=BackboneConfig("resnet20", width=0.25), recipe=Recipe(epochs=1), seeds=1, heads=["none", "eca"]
-        )
-        return {"quick": ("digits", little)}
+        return {"quick": ("digits", LITTLE)}
+    digits = Experiment(backbone=BackboneConfig("resnet20", width=2), recipe=Recipe(epochs=8), seeds=1)
     suites = {"table2_digits": ("digits", digits)}
     found = images.cifar10(1.0 if record.on_gpu() else 0.1)
     if found:
@@ -109,6 +111,7 @@ def measure(name: str, title: str, question: Experiment) -> dict[str, Any]:
     workers = default_workers(question.threads)
     with tempfile.TemporaryDirectory() as place:
         start, total = by_the_engine(question, Path(place) / "engine", min(workers, len(plan.runs)))
+        run(make_plan(LITTLE).runs[0].config, Path(place) / "before")
         wall, compute, report = _in_this_process(question, Path(place) / "here")
     trained = sum(question.recipe.epochs for _ in plan.runs)
     return {
