@@ -5,9 +5,10 @@ Writes:   results/benchmarks/suite.csv
 
 `start_s` and `total_s` are of the suite as `eca-ablate run` trains it: from the start of its workers to the first run,
 and to the end of the last. `share_outside` is of a worker that trains the same suite in this process, which has trained
-a small network before (what is imported then is start-up), and whose clock runs from the first run's start to the end of
-the last: 1 - (forward + backward + optimiser, evaluation's forward included) / all of it. What a worker does besides is in it: the study, data, networks, metrics, curves, TensorBoard, rows. Tables
-and figures are made once, after the last run, and stand apart as `report_s`.
+a small network before (what is imported then is start-up), and whose clock runs from the first run's start to the end
+of the last: 1 - (forward + backward + optimiser, evaluation's forward included) / all of it. What a worker does besides
+is in it: the study, data, networks, metrics, curves, TensorBoard, rows. Tables and figures are made once, after the
+last run, and stand apart as `report_s`.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ from eca_ablate.report.publish import publish
 from eca_ablate.run import run
 from eca_ablate.storage import storage_url
 from eca_ablate.study import RunsStudy, export
-
 
 LITTLE = Experiment(
     backbone=BackboneConfig("resnet20", width=0.25), recipe=Recipe(epochs=1), seeds=1, heads=["none", "eca"]
