@@ -104,12 +104,12 @@ class _Rescale(torch.autograd.Function):
 def sum_of_products(a: Map, b: Map) -> Vector:
     """Return Σ a·b over height and width; on a CPU without a product of the map's size in memory."""
     n, c, h, w = a.shape
-    last = _channels_last(a)
-    if last and a.device.type == "cpu" and a.dtype is not torch.bfloat16:
-        return _sum_row_by_row(a, b)  # would add up in bfloat16, too coarse
+    last, on_cpu = _channels_last(a), a.device.type == "cpu"
+    if on_cpu and last and a.dtype.itemsize >= 4:  # shorter numbers are too coarse to be added one by one
+        return _sum_row_by_row(a, b)
     (a, axis), (b, _) = _flat(a, last), _flat(b, last)
     images = max(1, _CHUNK // (c * h * w))
-    if images >= n or a.device.type != "cpu":
+    if images >= n or not on_cpu:
         return (a * b).sum(axis)
     sums = a.new_empty(n, c)
     product = torch.empty_like(a[:images])
