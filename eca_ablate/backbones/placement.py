@@ -110,7 +110,8 @@ class NormAndHead(nn.Sequential):
         ):
             scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
             return head.after_affine(x, scale, torch.addcmul(norm.bias, norm.running_mean, scale, value=-1))
-        return head(norm(x))  # type: ignore[no-any-return]
+        out: Tensor = head(norm(x))
+        return out
 
 
 def heads_of(net: nn.Module) -> list[Head]:

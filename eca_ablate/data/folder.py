@@ -145,7 +145,7 @@ def _folders(folder: Path) -> list[str]:
 def _images(root: Path, folder: Path) -> list[str]:
     """Return the images below a folder as paths relative to the root, in order, part by part.
 
-    With strings, not `Path`: a tree of a million files is listed in seconds, as it is before every run.
+    With strings, not a `Path` a file: a tree is listed before every run.
     """
     found: list[str] = []
     for place, folders, files in os.walk(folder, followlinks=True):

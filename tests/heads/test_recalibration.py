@@ -11,16 +11,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from map_cases import LAYOUTS, NAMES, OPTIONS, NewMaps
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
-from eca_ablate.heads import HEADS, ChannelHead, build_head, recalibration
+from eca_ablate.heads import ChannelHead, build_head, recalibration
 from eca_ablate.heads.recalibration import recalibrate, squeeze, sum_of_products
-
-CHANNEL = [name for name, head in HEADS.items() if issubclass(head, ChannelHead)]
-OPTIONS: dict[str, dict[str, Any]] = {"se_gc": {"groups": 4}}
-LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 
 
 def formula(head: ChannelHead, x: Tensor) -> Tensor:
@@ -37,7 +33,7 @@ def gradients(call: Any, head: nn.Module, x: Tensor, g: Tensor) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", CHANNEL)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("shape", [(3, 32, 5, 7), (2, 32, 1, 1), (5, 32, 120, 90)], ids=str)
 def test_output_and_gradients_are_those_of_the_formula(name: str, layout: str, shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
@@ -51,7 +47,7 @@ def test_output_and_gradients_are_those_of_the_formula(name: str, layout: str, s
     assert ours[1].stride() == theirs[1].stride()
 
 
-@pytest.mark.parametrize("name", CHANNEL)
+@pytest.mark.parametrize("name", NAMES)
 def test_under_autocast_as_exact_as_the_formula(name: str) -> None:
     torch.manual_seed(0)
     head = build_head(name, 32, **OPTIONS.get(name, {}))
@@ -100,21 +96,6 @@ def test_one_map_is_kept_for_the_backward() -> None:
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         head(x)
     assert [t.data_ptr() for t in kept if t.numel() >= x.numel()] == [x.data_ptr()]
-
-
-class NewMaps(TorchDispatchMode):
-    """Counts the new tensors of a map's size or more."""
-
-    def __init__(self, elements: int) -> None:
-        super().__init__()
-        self.elements, self.seen, self.count = elements, set[int](), 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if isinstance(out, Tensor) and out.untyped_storage().nbytes() >= self.elements * out.element_size():
-            inputs = {a.untyped_storage().data_ptr() for a in args if isinstance(a, Tensor)}
-            self.count += out.untyped_storage().data_ptr() not in inputs
-        return out
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -176,12 +157,20 @@ def test_second_derivatives_are_refused() -> None:
 @given(st.integers(1, 5), st.sampled_from([1, 3, 8]), st.integers(1, 9), st.integers(1, 9), st.sampled_from([*LAYOUTS]))
 def test_the_sum_of_products_in_pieces(n: int, c: int, h: int, w: int, layout: str) -> None:
     a, b = (torch.randn(n, c, h, w, dtype=torch.double).to(memory_format=LAYOUTS[layout]) for _ in range(2))
-    low, other = a.bfloat16(), b.bfloat16()
+    short = [(a.to(dtype), b.to(dtype)) for dtype in (torch.bfloat16, torch.float16)]
     for elements in (1, 200, 10_000):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(recalibration, "_CHUNK", elements)
             torch.testing.assert_close(sum_of_products(a, b), (a * b).sum((2, 3)), rtol=1e-10, atol=1e-10)
-            torch.testing.assert_close(sum_of_products(low, other), (low * other).sum((2, 3)), rtol=0.02, atol=0.01)
+            for low, other in short:
+                torch.testing.assert_close(sum_of_products(low, other), (low * other).sum((2, 3)), rtol=0.02, atol=0.01)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_sums_of_short_numbers_are_long(dtype: torch.dtype) -> None:
+    """Ten thousand ones: added one by one, bfloat16 stops at 256 and float16 at 2048."""
+    ones = torch.ones(2, 8, 5000, 2, dtype=dtype).to(memory_format=torch.channels_last)
+    torch.testing.assert_close(sum_of_products(ones, ones), torch.full((2, 8), 10_000, dtype=dtype))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

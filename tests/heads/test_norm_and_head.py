@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import copy
 from functools import partial
-from typing import Any
 
 import pytest
 import torch
+from map_cases import LAYOUTS, NAMES, OPTIONS, NewMaps
 from torch import Tensor, nn
 
 from eca_ablate.backbones import build_backbone, heads_of
 from eca_ablate.backbones.placement import NormAndHead
-from eca_ablate.heads import HEADS, ChannelHead, build_head
-
-CHANNEL = [name for name, head in HEADS.items() if issubclass(head, ChannelHead)]
-OPTIONS: dict[str, dict[str, Any]] = {"se_gc": {"groups": 4}}
-LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+from eca_ablate.heads import build_head
 
 
 def trained(name: str, channels: int = 32) -> NormAndHead:
@@ -30,29 +26,15 @@ def trained(name: str, channels: int = 32) -> NormAndHead:
     return NormAndHead(norm, build_head(name, channels, **OPTIONS.get(name, {}))).eval()
 
 
-class CountMaps(torch.utils._python_dispatch.TorchDispatchMode):
-    """Counts operations that return a map of this shape."""
-
-    def __init__(self, shape: torch.Size) -> None:
-        super().__init__()
-        self.shape, self.count = shape, 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        results = out if isinstance(out, tuple) else (out,)
-        self.count += any(isinstance(one, Tensor) and one.shape == self.shape for one in results)
-        return out
-
-
 def maps_made(pair: nn.Module, x: Tensor) -> int:
-    with torch.no_grad(), CountMaps(x.shape) as maps:
+    with torch.no_grad(), NewMaps(x.numel()) as maps:
         pair(x)
     return maps.count
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("channels", [32, 96])
-@pytest.mark.parametrize("name", CHANNEL)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_same_as_one_after_the_other(name: str, channels: int, layout: str) -> None:
     pair = trained(name, channels).double()
     x = torch.randn(3, channels, 6, 7, dtype=torch.double).to(memory_format=LAYOUTS[layout])
@@ -62,7 +44,7 @@ def test_the_same_as_one_after_the_other(name: str, channels: int, layout: str) 
     assert ours.stride() == plain.stride()
 
 
-@pytest.mark.parametrize("name", CHANNEL)
+@pytest.mark.parametrize("name", NAMES)
 def test_under_autocast_about_as_exact_as_one_after_the_other(name: str) -> None:
     pair = trained(name)
     x = (2 * torch.randn(8, 32, 20, 20) + 1).to(memory_format=torch.channels_last)
